@@ -10,28 +10,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/names.h"
+
 static bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
 static bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_label_char(char c) { return is_lower(c) || is_digit(c); }
 
-bool name_is_label(const char *text)
-{
-    size_t len = strnlen(text, K8S_NAME_MAX + 1);
-    if (len == 0 || len > K8S_NAME_MAX || !is_label_char(text[0]) || !is_label_char(text[len - 1])) {
-        return false;
-    }
-    for (size_t i = 0; i < len; i++) {
-        if (!is_label_char(text[i]) && text[i] != '-') {
-            return false;
-        }
-    }
-    return true;
-}
-
 bool name_is_service(const char *text)
 {
-    return is_lower(text[0]) && name_is_label(text);
+    return is_lower(text[0]) && name_is_valid(text);
 }
 
 bool name_is_label_value(const char *text)

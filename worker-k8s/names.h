@@ -12,10 +12,7 @@
 #define K8S_NAME_MAX 63 /* bytes of a label, a Service name or a label value (RFC 1123, RFC 1035) */
 #define K8S_NAME_HASH 8 /* hex digits that keep shortened names apart */
 
-/* RFC 1123 label: [a-z0-9]([-a-z0-9]*[a-z0-9])?, 1..63 bytes. Namespaces, app names. */
-bool name_is_label(const char *text);
-
-/* RFC 1035 label: as above, but starts with a letter. Service names. */
+/* RFC 1035 label: [a-z]([-a-z0-9]*[a-z0-9])?, 1..63 bytes. Service names. (Apps: common/names.h.) */
 bool name_is_service(const char *text);
 
 /* A label's value: empty or [A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?, at most 63 bytes. */
