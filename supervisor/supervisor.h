@@ -18,6 +18,7 @@
 #include "common/ipc_types.h"
 #include "common/status.h"
 #include "supervisor/config.h"
+#include "supervisor/exit_codes.h"
 #include "supervisor/store.h"
 
 struct event;
@@ -33,16 +34,6 @@ struct limits;
 struct notify;
 struct signals;
 struct approvals;
-
-/* Exit codes of every command. */
-enum exit_code {
-    EXIT_DONE = 0,
-    EXIT_FAILED = 1,
-    EXIT_USAGE_ERROR = 64,
-    EXIT_UNAVAILABLE = 69,
-    EXIT_NOT_PERMITTED = 77,
-    EXIT_BAD_CONFIG = 78,
-};
 
 /* Why a worker ended, for metrics and `status`. */
 enum worker_exit {
