@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which role may call what: the whole permit table of the seccomp layer. What is not here kills the caller. A
+ * line may be read as "this call, by these roles, with these arguments". Nothing but the table belongs here.
+ *
+ * REFUSE lines answer with an error instead of death, for what a library tries and can do without: threads by
+ * clone3 (glibc falls back to clone, whose flags a filter can see), name service over local and netlink
+ * sockets, mapping code for name service modules that were not preloaded.
+ */
+#include "common/sandbox_rules.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+/* Newer than the build headers may be. */
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#endif
+
+enum {
+    SUPERVISOR = WHO_SUPERVISOR,
+    CRYPTO = WHO_CRYPTO,
+    SERVER_SESSION = WHO_SERVER_SESSION,
+    DIALER = WHO_DIALER,
+    ADMIN = WHO_ADMIN,
+    K8S = WHO_K8S,
+    SESSIONS = WHO_SERVER_SESSION | WHO_CLIENT_SESSION,
+    STREAMS = SESSIONS | ADMIN, /* read and write connections that others made */
+    NETWORK = STREAMS | DIALER | K8S,
+    RESOLVERS = DIALER | K8S,     /* look up names and connect; threads */
+    READERS = CRYPTO | RESOLVERS, /* open files: crypto its key directory, resolvers read-only */
+    WORKERS = CRYPTO | NETWORK,
+};
+
+/* An int argument: the upper half of the register means nothing to the kernel. */
+#define INT(arg, value) SCMP_CMP(arg, SCMP_CMP_MASKED_EQ, 0xffffffffu, (uint32_t)(value))
+#define BITS(arg, mask, value) SCMP_CMP(arg, SCMP_CMP_MASKED_EQ, (mask), (value))
+#define WITHOUT(arg, mask) BITS(arg, mask, 0)
+
+#define ALLOW(name, roles)                                                                                   \
+    {                                                                                                        \
+        .call = SCMP_SYS(name), .who = (roles)                                                               \
+    }
+#define ALLOW1(name, roles, a)                                                                               \
+    {                                                                                                        \
+        .call = SCMP_SYS(name), .who = (roles), .n_args = 1, .args = { a }                                   \
+    }
+#define ALLOW2(name, roles, a, b)                                                                            \
+    {                                                                                                        \
+        .call = SCMP_SYS(name), .who = (roles), .n_args = 2, .args = { a, b }                                \
+    }
+#define REFUSE(name, roles, code)                                                                            \
+    {                                                                                                        \
+        .call = SCMP_SYS(name), .who = (roles), .error = (code)                                              \
+    }
+#define REFUSE1(name, roles, code, a)                                                                        \
+    {                                                                                                        \
+        .call = SCMP_SYS(name), .who = (roles), .error = (code), .n_args = 1, .args = { a }                  \
+    }
+
+#define GETSOCKOPT(roles, level) ALLOW1(getsockopt, roles, INT(1, level))
+#define SETSOCKOPT(roles, level, option) ALLOW2(setsockopt, roles, INT(1, level), INT(2, option))
+#define FCNTL(roles, command) ALLOW1(fcntl, roles, INT(1, command))
+#define IOCTL(roles, request) ALLOW1(ioctl, roles, INT(1, request))
+
+#define NEW_NAMESPACES                                                                                       \
+    (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |            \
+     CLONE_NEWNET)
+/* What pthread_create() passes, exactly: a thread, never a process. */
+#define THREAD                                                                                               \
+    (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |       \
+     CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
+/* Opening with any of these changes something. */
+#define WRITING (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND)
+
+/* clang-format off */
+const struct sandbox_rule sandbox_rules[] = {
+    /* ---- the loop: what has no argument filter is also what runs hot ---- */
+    ALLOW(read, WORKERS), ALLOW(readv, WORKERS), ALLOW(write, WORKERS), ALLOW(writev, WORKERS),
+    ALLOW(recvmsg, WORKERS), ALLOW(sendmsg, WORKERS), ALLOW(close, WORKERS),
+    ALLOW(epoll_wait, WORKERS), ALLOW(epoll_pwait, WORKERS), ALLOW(epoll_pwait2, WORKERS),
+    ALLOW(epoll_ctl, WORKERS), ALLOW(poll, WORKERS), ALLOW(ppoll, WORKERS),
+    ALLOW(recvfrom, NETWORK), ALLOW(sendto, NETWORK), ALLOW(shutdown, NETWORK),
+    ALLOW(accept4, SERVER_SESSION | ADMIN),
+    ALLOW(getsockname, NETWORK), ALLOW(getpeername, NETWORK),
+
+    /* ---- the process itself ---- */
+    ALLOW(exit, WORKERS), ALLOW(exit_group, WORKERS), ALLOW(rt_sigreturn, WORKERS),
+    ALLOW(rt_sigprocmask, WORKERS), ALLOW(rt_sigaction, WORKERS), ALLOW(restart_syscall, WORKERS),
+    ALLOW(futex, WORKERS), ALLOW(getpid, WORKERS), ALLOW(gettid, WORKERS), ALLOW(getppid, WORKERS),
+    ALLOW(getuid, WORKERS), ALLOW(geteuid, WORKERS), ALLOW(getgid, WORKERS), ALLOW(getegid, WORKERS),
+    ALLOW(clock_gettime, WORKERS), ALLOW(clock_getres, WORKERS), ALLOW(gettimeofday, WORKERS),
+    ALLOW(time, WORKERS), ALLOW(getrandom, WORKERS), ALLOW(sysinfo, WORKERS), ALLOW(getrusage, WORKERS),
+    REFUSE1(prctl, WORKERS, EINVAL, INT(0, PR_SET_VMA)),
+
+    /* ---- memory: anonymous, private, never code ---- */
+    ALLOW(brk, WORKERS), ALLOW(munmap, WORKERS), ALLOW(mremap, WORKERS), ALLOW(madvise, WORKERS),
+    ALLOW2(mmap, WORKERS & ~RESOLVERS, WITHOUT(2, PROT_EXEC),
+           BITS(3, MAP_ANONYMOUS | MAP_TYPE, MAP_ANONYMOUS | MAP_PRIVATE)),
+    ALLOW1(mprotect, WORKERS, WITHOUT(2, PROT_EXEC)),
+    ALLOW1(mmap, RESOLVERS, WITHOUT(2, PROT_EXEC)),
+    REFUSE1(mmap, RESOLVERS, EACCES, BITS(2, PROT_EXEC, PROT_EXEC)),
+    ALLOW(mlock, CRYPTO), ALLOW(mlock2, CRYPTO), ALLOW(munlock, CRYPTO),
+
+    /* ---- descriptors ---- */
+    ALLOW(dup, WORKERS),
+    FCNTL(WORKERS, F_GETFL), FCNTL(WORKERS, F_SETFL), FCNTL(WORKERS, F_GETFD), FCNTL(WORKERS, F_SETFD),
+    FCNTL(WORKERS, F_DUPFD_CLOEXEC),
+    FCNTL(CRYPTO, F_SETLK), FCNTL(CRYPTO, F_OFD_SETLK),
+    IOCTL(NETWORK, FIONREAD), IOCTL(NETWORK, FIONBIO), IOCTL(NETWORK, SIOCOUTQ), IOCTL(NETWORK, SIOCOUTQNSD),
+    ALLOW(fstat, WORKERS), ALLOW1(newfstatat, WORKERS & ~READERS, BITS(3, AT_EMPTY_PATH, AT_EMPTY_PATH)),
+    ALLOW(lseek, READERS),
+
+    /* ---- sockets ---- */
+    GETSOCKOPT(NETWORK, SOL_SOCKET), GETSOCKOPT(NETWORK, IPPROTO_TCP),
+    SETSOCKOPT(NETWORK, SOL_SOCKET, SO_LINGER), SETSOCKOPT(NETWORK, SOL_SOCKET, SO_KEEPALIVE),
+    SETSOCKOPT(NETWORK, SOL_SOCKET, SO_SNDBUF), SETSOCKOPT(NETWORK, SOL_SOCKET, SO_RCVBUF),
+    SETSOCKOPT(NETWORK, SOL_SOCKET, SO_RCVLOWAT),
+    SETSOCKOPT(NETWORK, IPPROTO_TCP, TCP_NODELAY), SETSOCKOPT(NETWORK, IPPROTO_TCP, TCP_NOTSENT_LOWAT),
+    SETSOCKOPT(NETWORK, IPPROTO_TCP, TCP_USER_TIMEOUT), SETSOCKOPT(NETWORK, IPPROTO_TCP, TCP_QUICKACK),
+    SETSOCKOPT(NETWORK, IPPROTO_TCP, TCP_CORK), SETSOCKOPT(NETWORK, IPPROTO_TCP, TCP_KEEPIDLE),
+    SETSOCKOPT(NETWORK, IPPROTO_TCP, TCP_KEEPINTVL), SETSOCKOPT(NETWORK, IPPROTO_TCP, TCP_KEEPCNT),
+    SETSOCKOPT(RESOLVERS, IPPROTO_IP, IP_RECVERR), SETSOCKOPT(RESOLVERS, IPPROTO_IPV6, IPV6_RECVERR),
+    SETSOCKOPT(RESOLVERS, SOL_SOCKET, SO_REUSEADDR),
+    ALLOW1(socket, RESOLVERS, INT(0, AF_INET)), ALLOW1(socket, RESOLVERS, INT(0, AF_INET6)),
+    REFUSE1(socket, RESOLVERS, EACCES, INT(0, AF_UNIX)), REFUSE1(socket, RESOLVERS, EACCES, INT(0, AF_NETLINK)),
+    ALLOW(connect, RESOLVERS), ALLOW(sendmmsg, RESOLVERS), ALLOW(recvmmsg, RESOLVERS),
+    ALLOW1(socketpair, K8S, INT(0, AF_UNIX)), ALLOW(pipe2, K8S), ALLOW(eventfd2, K8S),
+
+    /* ---- threads of the resolvers ---- */
+    ALLOW1(clone, RESOLVERS, INT(0, THREAD)), REFUSE(clone3, RESOLVERS | SUPERVISOR, ENOSYS),
+    ALLOW(set_robust_list, RESOLVERS), ALLOW(rseq, RESOLVERS), ALLOW(sched_getaffinity, RESOLVERS),
+    ALLOW(sched_yield, RESOLVERS), ALLOW(clock_nanosleep, RESOLVERS), ALLOW(nanosleep, RESOLVERS),
+
+    /* ---- files: read for the resolvers, the key directory for crypto ---- */
+    ALLOW1(openat, RESOLVERS, WITHOUT(2, WRITING)), ALLOW1(open, RESOLVERS, WITHOUT(1, WRITING)),
+    ALLOW(newfstatat, READERS), ALLOW(statx, READERS), ALLOW(uname, RESOLVERS),
+    ALLOW(pread64, READERS), ALLOW(getdents64, CRYPTO | K8S),
+    ALLOW(openat, CRYPTO), ALLOW(pwrite64, CRYPTO), ALLOW(fsync, CRYPTO), ALLOW(fdatasync, CRYPTO),
+    ALLOW(ftruncate, CRYPTO), ALLOW(renameat, CRYPTO), ALLOW(renameat2, CRYPTO), ALLOW(unlinkat, CRYPTO),
+    ALLOW(fchmod, CRYPTO), ALLOW(flock, CRYPTO),
+
+    /* ---- the supervisor alone ---- */
+    ALLOW(open, SUPERVISOR), ALLOW(openat, SUPERVISOR), ALLOW(stat, SUPERVISOR), ALLOW(lstat, SUPERVISOR),
+    ALLOW(access, SUPERVISOR), ALLOW(faccessat, SUPERVISOR), ALLOW(faccessat2, SUPERVISOR),
+    ALLOW(readlink, SUPERVISOR), ALLOW(readlinkat, SUPERVISOR), ALLOW(getcwd, SUPERVISOR),
+    ALLOW(unlink, SUPERVISOR), ALLOW(rename, SUPERVISOR), ALLOW(mkdir, SUPERVISOR), ALLOW(mkdirat, SUPERVISOR),
+    ALLOW(rmdir, SUPERVISOR), ALLOW(chmod, SUPERVISOR), ALLOW(fchmodat, SUPERVISOR), ALLOW(chown, SUPERVISOR),
+    ALLOW(lchown, SUPERVISOR), ALLOW(fchown, SUPERVISOR), ALLOW(fchownat, SUPERVISOR), ALLOW(umask, SUPERVISOR),
+    ALLOW(fallocate, SUPERVISOR), ALLOW(fadvise64, SUPERVISOR), ALLOW(utimensat, SUPERVISOR),
+    ALLOW(statfs, SUPERVISOR), ALLOW(fstatfs, SUPERVISOR), ALLOW(fcntl, SUPERVISOR),
+    ALLOW(mmap, SUPERVISOR), ALLOW(mprotect, SUPERVISOR), ALLOW(msync, SUPERVISOR),
+    ALLOW(epoll_create1, SUPERVISOR), ALLOW(timerfd_create, SUPERVISOR), ALLOW(timerfd_settime, SUPERVISOR),
+    ALLOW(eventfd2, SUPERVISOR), ALLOW(pipe, SUPERVISOR), ALLOW(dup2, SUPERVISOR), ALLOW(dup3, SUPERVISOR),
+    ALLOW(close_range, SUPERVISOR), ALLOW(newfstatat, SUPERVISOR),
+    ALLOW1(socket, SUPERVISOR, INT(0, AF_UNIX)), ALLOW(bind, SUPERVISOR), ALLOW(listen, SUPERVISOR),
+    ALLOW(setsockopt, SUPERVISOR), ALLOW(getsockopt, SUPERVISOR),
+    IOCTL(SUPERVISOR, TCGETS), IOCTL(SUPERVISOR, TIOCGWINSZ),
+    ALLOW1(clone, SUPERVISOR, WITHOUT(0, NEW_NAMESPACES)), ALLOW(vfork, SUPERVISOR), ALLOW(fork, SUPERVISOR),
+    ALLOW(execve, SUPERVISOR), ALLOW(wait4, SUPERVISOR), ALLOW(waitid, SUPERVISOR),
+    /* A signal to one process, never to a group or to everybody. */
+    ALLOW1(kill, SUPERVISOR, WITHOUT(0, 0x80000000u)), ALLOW(tgkill, SUPERVISOR),
+    ALLOW(pidfd_open, SUPERVISOR), ALLOW(pidfd_send_signal, SUPERVISOR),
+    ALLOW(setsid, SUPERVISOR), ALLOW(setpgid, SUPERVISOR), ALLOW(getpgrp, SUPERVISOR),
+    ALLOW(getrlimit, SUPERVISOR), ALLOW(setrlimit, SUPERVISOR), ALLOW(prlimit64, SUPERVISOR),
+    /* What a fresh executable calls before its own main(). */
+    ALLOW(arch_prctl, SUPERVISOR), ALLOW(set_tid_address, SUPERVISOR), ALLOW(sigaltstack, SUPERVISOR),
+    /* What sandbox_enter() calls in a worker; the capabilities decide what it can do. */
+    ALLOW(prctl, SUPERVISOR), ALLOW(chroot, SUPERVISOR), ALLOW(chdir, SUPERVISOR), ALLOW(capget, SUPERVISOR),
+    ALLOW(capset, SUPERVISOR), ALLOW(setgroups, SUPERVISOR), ALLOW(getgroups, SUPERVISOR),
+    ALLOW(setresuid, SUPERVISOR), ALLOW(setresgid, SUPERVISOR), ALLOW(getresuid, SUPERVISOR),
+    ALLOW(getresgid, SUPERVISOR), ALLOW(seccomp, SUPERVISOR), ALLOW(landlock_create_ruleset, SUPERVISOR),
+    ALLOW(landlock_add_rule, SUPERVISOR), ALLOW(landlock_restrict_self, SUPERVISOR),
+};
+/* clang-format on */
+
+const size_t sandbox_rules_count = sizeof sandbox_rules / sizeof sandbox_rules[0];
