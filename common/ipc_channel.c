@@ -91,7 +91,7 @@ static bool channel_receive(struct ipc_channel *ch)
         if (s == OK && (fd >= 0) != (ipc_descriptors(number) == 1))
             s = ERR_DESCRIPTOR;
         if (s == OK && in_use)
-            s = ERR_STATE; /* a handler ran the loop: a defect of ours, never of the sender */
+            s = ERR_WRONG_STATE; /* a handler ran the loop: a defect of ours, never of the sender */
         if (s == OK)
             s = ipc_decode(buf, len, &type, &message);
         if (s != OK) {

@@ -24,7 +24,7 @@ const char *status_text(enum status code)
     case ERR_CRYPTO: return "crypto library error";
     case ERR_UNSUPPORTED: return "not supported";
     case ERR_TIMEOUT: return "timed out";
-    case ERR_STATE: return "wrong state";
+    case ERR_WRONG_STATE: return "wrong state";
     case ERR_CONFLICT: return "in conflict with another owner";
     case ERR_CONFIG: return "bad configuration";
     case ERR_REFUSED: return "refused";

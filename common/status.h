@@ -26,7 +26,7 @@ enum status {
     ERR_CRYPTO,      /* the crypto library failed for another reason */
     ERR_UNSUPPORTED, /* the kernel, library or peer cannot do this */
     ERR_TIMEOUT,
-    ERR_STATE,       /* called in the wrong state: a defect of ours or of a peer */
+    ERR_WRONG_STATE, /* a defect of ours or of a peer (not ERR_STATE: OpenSSL has a type of that name) */
     ERR_CONFLICT,    /* somebody else owns it already */
     ERR_CONFIG,      /* configuration is wrong */
     ERR_REFUSED,     /* the other side said no */
