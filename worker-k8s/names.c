@@ -5,12 +5,12 @@
  */
 #include "worker-k8s/names.h"
 
-#include <openssl/evp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/names.h"
+#include "worker-k8s/digest.h"
 
 static bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
 static bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
@@ -44,15 +44,8 @@ bool name_is_label_value(const char *text)
 void name_hash(const char *a, const char *b, size_t digits, char *out)
 {
     static const char hex[] = "0123456789abcdef";
-    uint8_t digest[EVP_MAX_MD_SIZE] = {0};
-    unsigned len = 0;
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
-    if (md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1) {
-        (void)EVP_DigestUpdate(md, a, strlen(a) + 1); /* the NUL keeps "ab"+"c" and "a"+"bc" apart */
-        (void)EVP_DigestUpdate(md, b, strlen(b));
-        (void)EVP_DigestFinal_ex(md, digest, &len);
-    }
-    EVP_MD_CTX_free(md);
+    uint8_t digest[32];
+    digest_pair(a, b, digest);
     for (size_t i = 0; i < digits && i < 64; i++) {
         uint8_t byte = digest[i / 2];
         out[i] = hex[i % 2 == 0 ? byte >> 4 : byte & 15];

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *json_text(const json_t *object, const char *key, size_t max)
+const char *text_member(const json_t *object, const char *key, size_t max)
 {
     const json_t *member = json_object_get(object, key);
     if (!json_is_string(member) || json_string_length(member) > max) {
@@ -18,9 +18,9 @@ const char *json_text(const json_t *object, const char *key, size_t max)
     return strlen(text) == json_string_length(member) ? text : NULL; /* no NUL inside */
 }
 
-bool json_copy(const json_t *object, const char *key, char *out, size_t cap)
+bool text_copy(const json_t *object, const char *key, char *out, size_t cap)
 {
-    const char *text = json_text(object, key, cap - 1);
+    const char *text = text_member(object, key, cap - 1);
     if (text == NULL) {
         return false;
     }
@@ -57,9 +57,9 @@ static enum status parse_ports(const json_t *list, struct service *out)
             return ERR_FORMAT;
         }
         port->target_port = json_port(item, "targetPort");
-        (void)json_copy(item, "name", port->name, sizeof port->name);
-        (void)json_copy(item, "appProtocol", port->app_protocol, sizeof port->app_protocol);
-        const char *protocol = json_text(item, "protocol", 16);
+        (void)text_copy(item, "name", port->name, sizeof port->name);
+        (void)text_copy(item, "appProtocol", port->app_protocol, sizeof port->app_protocol);
+        const char *protocol = text_member(item, "protocol", 16);
         port->tcp = protocol == NULL || strcmp(protocol, "TCP") == 0; /* TCP is the API's default */
         out->n_ports = i + 1;
     }
@@ -77,16 +77,16 @@ enum status service_parse(const json_t *json, struct service *out)
     const json_t *spec = json_object_get(json, "spec");
     const json_t *annotations = json_object_get(meta, "annotations");
     struct service s = {0};
-    if (!json_copy(meta, "namespace", s.namespace, sizeof s.namespace) || s.namespace[0] == '\0' ||
-        !json_copy(meta, "name", s.name, sizeof s.name) || s.name[0] == '\0' ||
-        !json_copy(meta, "uid", s.uid, sizeof s.uid) || !json_is_object(spec)) {
+    if (!text_copy(meta, "namespace", s.namespace, sizeof s.namespace) || s.namespace[0] == '\0' ||
+        !text_copy(meta, "name", s.name, sizeof s.name) || s.name[0] == '\0' ||
+        !text_copy(meta, "uid", s.uid, sizeof s.uid) || !json_is_object(spec)) {
         return ERR_FORMAT;
     }
-    (void)json_copy(meta, "creationTimestamp", s.created, sizeof s.created);
-    (void)json_copy(spec, "clusterIP", s.cluster_ip, sizeof s.cluster_ip);
-    const char *type = json_text(spec, "type", 32);
+    (void)text_copy(meta, "creationTimestamp", s.created, sizeof s.created);
+    (void)text_copy(spec, "clusterIP", s.cluster_ip, sizeof s.cluster_ip);
+    const char *type = text_member(spec, "type", 32);
     s.external_name = type != NULL && strcmp(type, "ExternalName") == 0;
-    s.exposed = means_yes(json_text(annotations, ANNOTATION_EXPOSED, 16));
+    s.exposed = means_yes(text_member(annotations, ANNOTATION_EXPOSED, 16));
     /* A value that is too long to be right is kept as something that cannot be right, not as absent. */
     const json_t *name = json_object_get(annotations, ANNOTATION_NAME);
     const json_t *ports = json_object_get(annotations, ANNOTATION_PORTS);

@@ -52,9 +52,9 @@ enum status service_parse(const json_t *json, struct service *out);
 void service_clear(struct service *service);
 
 /* Text of a member, or NULL when it is missing, not text, or longer than max bytes. */
-const char *json_text(const json_t *object, const char *key, size_t max);
+const char *text_member(const json_t *object, const char *key, size_t max);
 
 /* Copies a member's text into out[cap]; false (out untouched) when it is missing, not text or too long. */
-bool json_copy(const json_t *object, const char *key, char *out, size_t cap);
+bool text_copy(const json_t *object, const char *key, char *out, size_t cap);
 
 #endif
