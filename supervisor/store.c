@@ -140,7 +140,7 @@ enum status store_step_done(struct store *store, sqlite3_stmt *statement, const 
 {
     int rc = sqlite3_step(statement);
     if (rc == SQLITE_ROW)
-        return store_refuse(store, ERR_STATE, "%s: cannot %s: unexpected row", store->path, doing);
+        return store_refuse(store, ERR_WRONG_STATE, "%s: cannot %s: unexpected row", store->path, doing);
     enum status status = store_result(store, rc, doing);
     (void)sqlite3_reset(statement);
     return status;

@@ -92,19 +92,22 @@ bool store_name_taken(struct store *store, const char *name, const char *fingerp
  * A key showed up and waits: inserts or refreshes the pending row (of `peer` the fingerprint, name, key,
  * bits, remote and pairing code count; times are now). A declined key stays declined (the caller judges its
  * age and calls this with `again` once it may ask again). New ones and changed names are audited ("request").
- * ERR_STATE: the key is approved, revoked, superseded, or declined without `again`.
+ * ERR_WRONG_STATE: the key is approved, revoked, superseded, or declined without `again`.
  */
 enum status store_request_seen(struct store *store, const struct store_peer *peer, bool again);
 /* Last time and address of a known peer; not audited, and not waited for (a power cut may lose it). */
 enum status store_peer_seen(struct store *store, const char *fingerprint, const char *remote, uint64_t now);
-/* A pending row whose client never came back: removed, audited ("expire"). ERR_NOT_FOUND, ERR_STATE. */
+/* A pending row whose client never came back: removed, audited ("expire"). ERR_NOT_FOUND, ERR_WRONG_STATE. */
 enum status store_request_expired(struct store *store, const char *fingerprint);
 
 /*
  * Decisions, each with its audit row in one transaction; on disk when they answer OK. ERR_NOT_FOUND: no such
- * key. ERR_CONFLICT: the name is held by another approved key. ERR_EXISTS: is so already. ERR_STATE: not from
- * its state. accept      pending or declined -> approved decline     pending -> declined revoke      approved
- * -> revoked preapprove  unknown, pending, declined or revoked -> approved, under this name
+ * key. ERR_CONFLICT: the name is held by another approved key. ERR_EXISTS: is so already. ERR_WRONG_STATE:
+ * not from its state:
+ * - accept: pending or declined becomes approved;
+ * - decline: pending becomes declined;
+ * - revoke: approved becomes revoked;
+ * - preapprove: unknown, pending, declined or revoked becomes approved, under this name.
  */
 enum status store_accept(struct store *store, const char *fingerprint, const struct store_actor *actor);
 enum status store_decline(struct store *store, const char *fingerprint, const struct store_actor *actor);

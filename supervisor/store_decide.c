@@ -62,8 +62,8 @@ static enum status check_transition(struct store *store, const struct transition
         return store_refuse(store, ERR_EXISTS, "%s is %s already", peer->fingerprint,
                             peer_status_text(t->to));
     if ((t->from & 1u << peer->status) == 0)
-        return store_refuse(store, ERR_STATE, "cannot %s %s: it is %s; %s", t->action, peer->fingerprint,
-                            peer_status_text(peer->status), t->otherwise);
+        return store_refuse(store, ERR_WRONG_STATE, "cannot %s %s: it is %s; %s", t->action,
+                            peer->fingerprint, peer_status_text(peer->status), t->otherwise);
     return OK;
 }
 

@@ -176,7 +176,8 @@ static enum status request_seen(struct store *store, const struct store_peer *pe
     if (status != OK)
         return status;
     if (old.status != PEER_PENDING && !(old.status == PEER_DECLINED && again))
-        return store_refuse(store, ERR_STATE, "%s: is %s", peer->fingerprint, peer_status_text(old.status));
+        return store_refuse(store, ERR_WRONG_STATE, "%s: is %s", peer->fingerprint,
+                            peer_status_text(old.status));
     status = request_refresh(store, peer, now);
     if (status != OK)
         return status;
@@ -238,7 +239,7 @@ static enum status request_expired(struct store *store, const char *fingerprint)
     if (status != OK)
         return status;
     if (peer.status != PEER_PENDING)
-        return store_refuse(store, ERR_STATE, "%s: is %s, not pending", fingerprint,
+        return store_refuse(store, ERR_WRONG_STATE, "%s: is %s, not pending", fingerprint,
                             peer_status_text(peer.status));
     STORE_STATEMENT statement = store_statement(store, SQL_PEER_DELETE);
     if (statement == NULL)

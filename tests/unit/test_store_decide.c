@@ -22,7 +22,7 @@ static enum status act(struct store *store, enum act what, unsigned key)
     case PREAPPROVE: return store_preapprove(store, peer.fingerprint, "edge1", &alice);
     case EXPIRE: return store_request_expired(store, peer.fingerprint);
     }
-    return ERR_STATE;
+    return ERR_WRONG_STATE;
 }
 
 /* How a key gets into each state, from nothing. */
@@ -48,13 +48,14 @@ static void test_every_state_and_act(void **state)
             unsigned after;
         } from[5];
     } table[] = {
-        {ASK, {{OK, 1}, {OK, 1}, {ERR_STATE, 2}, {ERR_STATE, 3}, {ERR_STATE, 4}}},
-        {ASK_AGAIN, {{OK, 1}, {OK, 1}, {ERR_STATE, 2}, {OK, 1}, {ERR_STATE, 4}}},
-        {ACCEPT, {{ERR_NOT_FOUND, 0}, {OK, 2}, {ERR_EXISTS, 2}, {OK, 2}, {ERR_STATE, 4}}},
-        {DECLINE, {{ERR_NOT_FOUND, 0}, {OK, 3}, {ERR_STATE, 2}, {ERR_EXISTS, 3}, {ERR_STATE, 4}}},
-        {REVOKE, {{ERR_NOT_FOUND, 0}, {ERR_STATE, 1}, {OK, 4}, {ERR_STATE, 3}, {ERR_EXISTS, 4}}},
+        {ASK, {{OK, 1}, {OK, 1}, {ERR_WRONG_STATE, 2}, {ERR_WRONG_STATE, 3}, {ERR_WRONG_STATE, 4}}},
+        {ASK_AGAIN, {{OK, 1}, {OK, 1}, {ERR_WRONG_STATE, 2}, {OK, 1}, {ERR_WRONG_STATE, 4}}},
+        {ACCEPT, {{ERR_NOT_FOUND, 0}, {OK, 2}, {ERR_EXISTS, 2}, {OK, 2}, {ERR_WRONG_STATE, 4}}},
+        {DECLINE, {{ERR_NOT_FOUND, 0}, {OK, 3}, {ERR_WRONG_STATE, 2}, {ERR_EXISTS, 3}, {ERR_WRONG_STATE, 4}}},
+        {REVOKE, {{ERR_NOT_FOUND, 0}, {ERR_WRONG_STATE, 1}, {OK, 4}, {ERR_WRONG_STATE, 3}, {ERR_EXISTS, 4}}},
         {PREAPPROVE, {{OK, 2}, {OK, 2}, {ERR_EXISTS, 2}, {OK, 2}, {OK, 2}}},
-        {EXPIRE, {{ERR_NOT_FOUND, 0}, {OK, 0}, {ERR_STATE, 2}, {ERR_STATE, 3}, {ERR_STATE, 4}}},
+        {EXPIRE,
+         {{ERR_NOT_FOUND, 0}, {OK, 0}, {ERR_WRONG_STATE, 2}, {ERR_WRONG_STATE, 3}, {ERR_WRONG_STATE, 4}}},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         for (unsigned from = 0; from < 5; from++) {
