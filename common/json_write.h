@@ -14,6 +14,10 @@
 
 #include "common/status.h"
 
+/* jansson has functions of these names, and wormhole-k8s links both. */
+#define json_string json_write_string
+#define json_null json_write_null
+
 #define JSON_DEPTH 16 /* objects and arrays within each other */
 
 struct json_writer {
