@@ -17,7 +17,8 @@ struct client_app {
     char key[321];           /* Kubernetes: K8S_APP_FOUND.key; else "" */
     char name[64];
     char host[256];
-    uint16_t port;
+    uint16_t port;           /* where to connect */
+    uint16_t service_port;   /* what a mirrored Service listens on; the same as port but for headless Services */
     char app_protocol[64];
     bool answered;           /* the server has said something */
     uint16_t code;           /* enum refusal */
@@ -76,7 +77,8 @@ struct client {
  * address); ERR_FORMAT: bad name or address; ERR_FULL. *out may be NULL.
  */
 enum status client_app_add(struct supervisor *s, enum app_source source, const char *key, const char *name,
-                           const char *host, uint16_t port, const char *app_protocol, struct client_app **out);
+                           const char *host, uint16_t port, uint16_t service_port, const char *app_protocol,
+                           struct client_app **out);
 void client_app_remove(struct supervisor *s, struct client_app *app);
 struct client_app *client_app_by_key(const struct supervisor *s, const char *key);
 struct client_app *client_app_by_name(const struct supervisor *s, const char *name);

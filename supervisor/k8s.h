@@ -21,6 +21,9 @@ extern const struct worker_handlers k8s_worker_handlers;
 void k8s_app_up(struct supervisor *s, struct app *app);
 void k8s_app_down(struct supervisor *s, struct app *app);
 
+/* Client: the server refused an app that a Service exposes; its owner gets an Event. */
+void k8s_app_refused(struct supervisor *s, const char *key, const char *text);
+
 /* Is the worker up and synced (true without --kubernetes)? why: what is missing. */
 bool k8s_ready(const struct supervisor *s, char *why, size_t cap);
 /* The last K8S_STATE as a line for status; "" without --kubernetes. */

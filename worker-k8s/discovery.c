@@ -531,6 +531,11 @@ void discovery_complain(struct discovery *d, const char *key, const char *reason
     }
 }
 
+bool discovery_is_settled(const struct discovery *d)
+{
+    return TAILQ_EMPTY(&d->dirty);
+}
+
 size_t discovery_count(const struct discovery *d)
 {
     return d->n_wanted;

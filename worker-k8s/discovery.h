@@ -33,6 +33,8 @@ extern const struct listwatch_handlers discovery_listwatch;
 /* The supervisor found something wrong with an app: an Event on its Service. Unknown keys are ignored. */
 void discovery_complain(struct discovery *d, const char *key, const char *reason, const char *text);
 
+/* Was everything told that is known? */
+bool discovery_is_settled(const struct discovery *d);
 size_t discovery_count(const struct discovery *d); /* apps that are exposed now */
 
 #endif

@@ -40,7 +40,7 @@ struct listwatch {
     char *next;     /* continue token of the list under way */
     bool listing;   /* begin was called, commit or abort not yet */
     bool incomplete;
-    bool synced, fault;
+    bool synced, listed, fault;
     unsigned failures;
     enum lw_outcome verdict; /* what an ERROR event or a bad line said, while the call is being stopped */
     bool has_verdict;
@@ -368,7 +368,8 @@ static void end_list(struct listwatch *lw, bool good)
     set_text(&lw->next, NULL);
     if (good) {
         bool complete = !lw->incomplete;
-        lw->synced = true;
+        lw->listed = true;
+        lw->synced = lw->synced || complete;
         lw->handlers.commit(lw->arg, lw->spec.source, complete);
         uint32_t relist_s = lw->spec.relist_s + random_u32() % (2 * lw->spec.relist_s + 1);
         timer_set(lw->relist, complete || relist_s < 60 ? relist_s * 1000 : 60000);
@@ -516,7 +517,7 @@ struct listwatch_state listwatch_state(const struct listwatch *lw)
 {
     return (struct listwatch_state){
         .synced = lw->synced,
-        .ready = lw->synced && !lw->fault,
+        .ready = lw->listed && !lw->fault,
         .text = lw->text,
         .lists = lw->lists,
         .watches = lw->watches,

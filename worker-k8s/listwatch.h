@@ -41,7 +41,7 @@ struct listwatch_spec {
 
 struct listwatch_state {
     bool synced; /* there was a complete list once */
-    bool ready;  /* synced, and nothing is wrong now */
+    bool ready;  /* there was a list, complete or not, and nothing is wrong now */
     const char *text; /* what is wrong, or "" */
     uint64_t lists, watches, events;
 };

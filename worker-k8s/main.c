@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/names.h"
@@ -19,6 +20,7 @@
 #define STATE_MS 100u            /* several changes at once make one K8S_STATE */
 #define NAME_CHECK_MS 60000u
 #define NAME_SILENCE_MS 300000u  /* a named API server that is silent that long is looked up again */
+#define EXIT_BAD_CONFIGURATION 78
 #define CALM_QUEUE 256           /* messages in the channel above which new apps wait */
 
 static const char *const system_authorities[] = {
@@ -90,6 +92,9 @@ static enum status on_preload(struct worker *w, struct sandbox_spec *spec)
     }
     if (status != OK) {
         log_error("%s", error);
+        if (status == ERR_CONFIG) { /* trying again does not help: the supervisor ends with this code, too */
+            _exit(EXIT_BAD_CONFIGURATION);
+        }
         return status;
     }
     if (self.cluster.system_ca) {
@@ -120,7 +125,8 @@ static void collect(struct msg_k8s_state *m)
         m->ready = state.ready;
         text = state.text;
     } else {
-        m->synced = m->ready = self.n_lists > 0;
+        m->synced = self.n_lists > 0 && discovery_is_settled(self.discovery);
+        m->ready = self.n_lists > 0;
         m->objects = (uint32_t)discovery_count(self.discovery);
         for (unsigned i = 0; i < self.n_lists; i++) {
             struct listwatch_state state = listwatch_state(self.lists[i]);
@@ -336,6 +342,9 @@ static enum status on_start(struct worker *w)
         timer_set(self.name_timer, NAME_CHECK_MS);
     }
     enum status status = w->side == SIDE_SERVER ? start_server() : start_client();
+    if (status == ERR_CONFIG) {
+        worker_exit(w, EXIT_BAD_CONFIGURATION);
+    }
     if (status == OK) {
         tell_state();
     }
