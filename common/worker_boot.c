@@ -63,17 +63,17 @@ enum status worker_boot_process(const char **why)
     socklen_t len = sizeof type;
     *why = "this is a part of Wormhole that only `wormhole listen` and `wormhole join` can start";
     if (getsockopt(IPC_WORKER_FD, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_SEQPACKET)
-        return ERR_STATE;
+        return ERR_WRONG_STATE;
     len = sizeof domain;
     if (getsockopt(IPC_WORKER_FD, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 || domain != AF_UNIX)
-        return ERR_STATE;
+        return ERR_WRONG_STATE;
     len = sizeof peer;
     if (getsockopt(IPC_WORKER_FD, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || peer.pid <= 0)
-        return ERR_STATE;
+        return ERR_WRONG_STATE;
     supervisor_pid = peer.pid;
     *why = "the supervisor is gone";
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || !worker_boot_parent_lives())
-        return ERR_STATE;
+        return ERR_WRONG_STATE;
     *why = "cannot prepare the descriptors";
     if (fcntl(IPC_WORKER_FD, F_SETFD, FD_CLOEXEC) != 0 || !standard_descriptors())
         return ERR_IO;
@@ -158,7 +158,7 @@ static enum status take_message(struct worker *w, const struct worker_role *role
     if (worker_common_message(w, type, m))
         return OK;
     if (!configured)
-        return ERR_STATE;
+        return ERR_WRONG_STATE;
     if (type == MSG_WORKER_BEGIN) {
         w->instance = m->worker_begin.instance;
         *done = true;
