@@ -86,8 +86,9 @@ static int set_endpoints(const struct render_context *c, json_t *spec)
 json_t *render_service(const struct render_context *c, const struct render_app *app, const char *name)
 {
     bool protocol = app->app_protocol[0] != '\0' && render_app_protocol_ok(app->app_protocol);
-    json_t *spec = json_pack("{s:s, s:[{s:s, s:s, s:i, s:i, s:s*}]}", "type", "ClusterIP", "ports", "name", "tcp",
-                             "protocol", "TCP", "port", (int)app->port, "targetPort", (int)app->target_port,
+    /* The way is open or not whatever readiness, which also speaks of the API server, says about our pods. */
+    json_t *spec = json_pack("{s:s, s:b, s:[{s:s, s:s, s:i, s:i, s:s*}]}", "type", "ClusterIP",
+                             "publishNotReadyAddresses", 1, "ports", "name", "tcp", "protocol", "TCP", "port", (int)app->port, "targetPort", (int)app->target_port,
                              "appProtocol", protocol ? app->app_protocol : NULL);
     if (spec == NULL || set_endpoints(c, spec) != 0) {
         json_decref(spec);
@@ -168,7 +169,8 @@ void render_digest(const json_t *object, char out[17])
     static const char *const annotations[] = {ANNOTATION_PEER_NAME, ANNOTATION_APP_NAME, NULL};
     static const char *const owner[] = {"kind", "name", "uid", NULL};
     static const char *const port[] = {"name", "protocol", "port", "targetPort", "appProtocol", NULL};
-    static const char *const spec_keys[] = {"type", "selector", "podSelector", "policyTypes", "ingress", NULL};
+    static const char *const spec_keys[] = {"type", "publishNotReadyAddresses", "selector", "podSelector",
+                                            "policyTypes", "ingress", NULL};
     const json_t *meta = json_object_get(object, "metadata");
     const json_t *spec = json_object_get(object, "spec");
     json_t *what = json_object();
