@@ -85,11 +85,14 @@ enum {
 const struct sandbox_rule sandbox_rules[] = {
     /* ---- the loop: what has no argument filter is also what runs hot ---- */
     ALLOW(read, WORKERS), ALLOW(readv, WORKERS), ALLOW(write, WORKERS), ALLOW(writev, WORKERS),
-    ALLOW(recvmsg, WORKERS), ALLOW(sendmsg, WORKERS), ALLOW(close, WORKERS),
+    ALLOW(recvmsg, WORKERS), ALLOW(close, WORKERS),
     ALLOW(epoll_wait, WORKERS), ALLOW(epoll_pwait, WORKERS), ALLOW(epoll_pwait2, WORKERS),
     ALLOW(epoll_ctl, WORKERS), ALLOW(poll, WORKERS), ALLOW(ppoll, WORKERS),
-    ALLOW(recvfrom, NETWORK), ALLOW(sendto, NETWORK), ALLOW(shutdown, NETWORK),
-    ALLOW(accept4, SERVER_SESSION | ADMIN),
+    ALLOW(recvfrom, NETWORK), ALLOW(shutdown, NETWORK), ALLOW(accept4, SERVER_SESSION | ADMIN),
+    /* Sending is never connecting: a listener that was shut down could otherwise dial out (TCP fast open). */
+    ALLOW1(sendmsg, WORKERS, WITHOUT(2, MSG_FASTOPEN)),
+    ALLOW2(sendto, STREAMS, WITHOUT(3, MSG_FASTOPEN), SCMP_CMP(4, SCMP_CMP_EQ, 0)),
+    ALLOW1(sendto, RESOLVERS, WITHOUT(3, MSG_FASTOPEN)), ALLOW1(sendmmsg, RESOLVERS, WITHOUT(3, MSG_FASTOPEN)),
     ALLOW(getsockname, NETWORK), ALLOW(getpeername, NETWORK),
 
     /* ---- the process itself ---- */
@@ -116,6 +119,7 @@ const struct sandbox_rule sandbox_rules[] = {
     FCNTL(WORKERS, F_DUPFD_CLOEXEC),
     FCNTL(CRYPTO, F_SETLK), FCNTL(CRYPTO, F_OFD_SETLK),
     IOCTL(NETWORK, FIONREAD), IOCTL(NETWORK, FIONBIO), IOCTL(NETWORK, SIOCOUTQ), IOCTL(NETWORK, SIOCOUTQNSD),
+    IOCTL(RESOLVERS, SIOCGIFINDEX), /* fe80::1%eth0 */
     ALLOW(fstat, WORKERS), ALLOW1(newfstatat, WORKERS & ~READERS, BITS(3, AT_EMPTY_PATH, AT_EMPTY_PATH)),
     ALLOW(lseek, READERS),
 
@@ -132,7 +136,7 @@ const struct sandbox_rule sandbox_rules[] = {
     SETSOCKOPT(RESOLVERS, SOL_SOCKET, SO_REUSEADDR),
     ALLOW1(socket, RESOLVERS, INT(0, AF_INET)), ALLOW1(socket, RESOLVERS, INT(0, AF_INET6)),
     REFUSE1(socket, RESOLVERS, EACCES, INT(0, AF_UNIX)), REFUSE1(socket, RESOLVERS, EACCES, INT(0, AF_NETLINK)),
-    ALLOW(connect, RESOLVERS), ALLOW(sendmmsg, RESOLVERS), ALLOW(recvmmsg, RESOLVERS),
+    ALLOW(connect, RESOLVERS), ALLOW(recvmmsg, RESOLVERS),
     ALLOW1(socketpair, K8S, INT(0, AF_UNIX)), ALLOW(pipe2, K8S), ALLOW(eventfd2, K8S),
 
     /* ---- threads of the resolvers ---- */

@@ -19,6 +19,7 @@
 #endif
 
 #define FLUSH_MS 2000
+#define EXIT_CONFIG 78 /* the same as the command line's: the supervisor passes it on */
 
 static struct {
     struct worker worker;
@@ -114,7 +115,10 @@ static void silence_stderr(const struct sandbox_spec *spec)
 static void close_cage(struct worker *w, struct sandbox_spec *spec)
 {
     struct sandbox_report report;
-    if (self.role->preload != NULL && self.role->preload(w, spec) != OK)
+    enum status ready_for_cage = self.role->preload != NULL ? self.role->preload(w, spec) : OK;
+    if (ready_for_cage == ERR_CONFIG)
+        end_process(EXIT_CONFIG); /* the role has said what is wrong, and trying again would not help */
+    if (ready_for_cage != OK)
         fail("preload", "cannot get ready");
     silence_stderr(spec);
     enum status status = sandbox_enter(spec, &report);
@@ -125,7 +129,7 @@ static void close_cage(struct worker *w, struct sandbox_spec *spec)
 
     struct msg_worker_ready ready = {.layers = report.layers, .landlock_abi = report.landlock_abi};
     memcpy(ready.missing, report.missing, sizeof ready.missing);
-    if (worker_send(w, MSG_WORKER_READY, &ready) != OK)
+    if (worker_channel_send(w, MSG_WORKER_READY, &ready) != OK)
         fail("supervisor", "does not listen");
 }
 
@@ -153,7 +157,12 @@ int worker_main(int argc, char **argv, const struct worker_role *role)
         fail("event loop", "out of memory or descriptors");
     close_cage(w, &spec);
 #ifdef WORMHOLE_PROBES
-    worker_probe_run(w);
+    if (w->test_probe != 0) {
+        char line[128];
+        probe_try(w->test_probe, line, sizeof line);
+        worker_log(LEVEL_ERROR, "%s", line);
+        end_process(0);
+    }
 #endif
     w->supervisor = ipc_channel_new(w->base, IPC_WORKER_FD, role->kind, IPC_LOWER, role->run_state,
                                     "supervisor", &supervisor_handlers, w);

@@ -81,7 +81,7 @@ enum status worker_boot_process(const char **why)
     return OK;
 }
 
-enum status worker_send(struct worker *w, enum message_type type, const void *message)
+enum status worker_channel_send(struct worker *w, enum message_type type, const void *message)
 {
     if (w->supervisor != NULL)
         return ipc_channel_send(w->supervisor, type, message, -1);
@@ -95,7 +95,7 @@ bool worker_common_message(struct worker *w, enum message_type type, const union
 {
     if (type == MSG_WORKER_PING) {
         struct msg_worker_pong pong = {.nonce = m->worker_ping.nonce};
-        (void)worker_send(w, MSG_WORKER_PONG, &pong);
+        (void)worker_channel_send(w, MSG_WORKER_PONG, &pong);
         return true;
     }
     if (type == MSG_WORKER_LOG_LEVEL) {
@@ -134,6 +134,7 @@ static enum status take_setup(struct worker *w, const struct worker_role *role, 
         return ERR_UNSUPPORTED;
 #endif
     w->side = (enum side)m->side;
+    w->test_probe = m->test_probe;
     sandbox_spec_for_role(spec, role->role, w->side);
     w->sanitizer_build = spec->sanitizer;
     if (!spec->sanitizer)

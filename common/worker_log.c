@@ -64,7 +64,7 @@ void worker_log(enum log_level level, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(line.text, sizeof line.text, format, args);
     va_end(args);
-    if (out.worker != NULL && worker_send(out.worker, MSG_WORKER_LOG, &line) == OK) {
+    if (out.worker != NULL && worker_channel_send(out.worker, MSG_WORKER_LOG, &line) == OK) {
         out.suppressed = 0;
         return;
     }

@@ -28,7 +28,7 @@ enum status worker_boot_messages(struct worker *w, const struct worker_role *rol
 bool worker_common_message(struct worker *w, enum message_type type, const union message *m);
 
 /* Sends on the channel if there is one, else straight on descriptor 3. */
-enum status worker_send(struct worker *w, enum message_type type, const void *message);
+enum status worker_channel_send(struct worker *w, enum message_type type, const void *message);
 
 void worker_log_open(struct worker *w, const char *name);
 void worker_log_set_level(enum log_level level);
