@@ -60,6 +60,11 @@ static const char *const sql[SQL_COUNT] = {
         "ORDER BY peers.status='approved', last_used LIMIT 1)",
 };
 
+const char *store_path(const struct store *store)
+{
+    return store->path;
+}
+
 const char *store_last_error(const struct store *store)
 {
     return store->last_error[0] == '\0' ? "no error" : store->last_error;

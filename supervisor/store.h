@@ -72,6 +72,8 @@ struct store_stats {
  */
 enum status store_open(const char *path, bool read_only, struct store **out, struct store_error *error);
 void store_close(struct store *store);
+/* The file's name, as given to store_open; belongs to the store. */
+const char *store_path(const struct store *store);
 
 /*
  * Text of the last failure of a call on this store, for people. Every call below may also fail with ERR_IO:
