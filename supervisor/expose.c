@@ -95,6 +95,8 @@ enum status expose_parse(const char *text, struct config_app *out, char *why, si
                          (int)(len > 80 ? 80 : len), p);
         if (into[0] != '\0')
             return wrong(why, why_cap, "%.*s is given twice in \"%.80s\"", (int)key_len, p, text);
+        if (len == key_len + 1)
+            return wrong(why, why_cap, "the %.*s is empty", (int)key_len, p);
         if (!part_copy(equals + 1, len - key_len - 1, into, cap))
             return wrong(why, why_cap, "the %.*s is too long", (int)key_len, p);
         p += len;

@@ -39,13 +39,13 @@ static bool entry_matches(const char *entry, const char *host, uint16_t port)
         return netmask_has_text(&mask, host);
     char name[256];
     uint16_t entry_port = 0;
+    if (entry[0] == '*' && entry[1] == '.')
+        entry++;
     if (address_split(entry, port, name, sizeof name, &entry_port) != OK || entry_port != port)
         return false;
     if (netmask_parse(name, &mask) == OK)
         return netmask_has_text(&mask, host);
     const char *domain = name;
-    if (domain[0] == '*' && domain[1] == '.')
-        domain++;
     bool only_below = domain[0] == '.';
     domain += only_below ? 1 : 0;
     size_t domain_len = strlen(domain), host_len = strlen(host);
