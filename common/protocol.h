@@ -71,6 +71,14 @@ enum frame_type {
 };
 #define FRAME_FLAG_FIN 0x01
 
+/* Codes of RESET and STOP_SENDING. */
+enum reset_code {
+    RESET_APPLICATION = 1, /* the application's connection was reset */
+    RESET_IDLE = 2,        /* half-closed and silent for too long */
+    RESET_LIMIT = 3,       /* out of memory or of a budget */
+    RESET_GONE = 4,        /* the app was withdrawn, or this side is shutting down */
+};
+
 enum setting_id { SETTING_MAX_STREAMS = 1, SETTING_STREAM_WINDOW = 2, SETTING_CONNECTION_WINDOW = 3 };
 
 /* Limits (docs/protocol.md, "Limits"). */
