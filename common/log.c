@@ -127,6 +127,7 @@ size_t log_escape(char *to, size_t cap, const char *in, size_t len)
 }
 
 /* Appends to a line, never past its end. */
+static void line_add(char *line, size_t *at, const char *format, ...) __attribute__((format(printf, 3, 4)));
 static void line_add(char *line, size_t *at, const char *format, ...)
 {
     va_list args;
