@@ -44,12 +44,12 @@ static bool directory_is_empty(const char *path)
 }
 
 /*
- * The resolver and the Kubernetes worker read files that others replace while they run (resolv.conf, hosts,
- * the mounted token), so an empty root would break them; Landlock is their wall for files.
+ * The dialer's resolver reads /etc while it runs (resolv.conf and hosts change), so an empty root would break
+ * it; Landlock is its wall for files. The others opened the directories that they need before.
  */
 static bool role_has_chroot(enum role role)
 {
-    return role == ROLE_SESSION || role == ROLE_CRYPTO || role == ROLE_ADMIN;
+    return role != ROLE_SUPERVISOR && role != ROLE_DIALER;
 }
 
 static enum status enter_root(const struct sandbox_spec *spec, struct sandbox_report *report)
@@ -201,7 +201,7 @@ static bool stderr_is_file(void)
 enum status sandbox_rlimits(const struct sandbox_spec *spec, struct sandbox_report *report)
 {
     bool ok = limit_set(RLIMIT_CORE, 0) && limit_set(RLIMIT_MSGQUEUE, 0);
-    bool threads = spec->role == ROLE_DIALER || spec->role == ROLE_K8S;
+    bool threads = spec->role == ROLE_DIALER;
     if (spec->role != ROLE_SUPERVISOR) {
         if (spec->role != ROLE_CRYPTO && !spec->sanitizer && !stderr_is_file())
             ok = ok && limit_set(RLIMIT_FSIZE, 0);

@@ -5,7 +5,7 @@
  *
  * REFUSE lines answer with an error instead of death, for what a library tries and can do without: threads by
  * clone3 (glibc falls back to clone, whose flags a filter can see), name service over local and netlink
- * sockets, mapping code for name service modules that were not preloaded.
+ * sockets.
  */
 #include "common/sandbox_rules.h"
 
@@ -34,9 +34,9 @@ enum {
     K8S = WHO_K8S,
     SESSIONS = WHO_SERVER_SESSION | WHO_CLIENT_SESSION,
     STREAMS = SESSIONS | ADMIN, /* read and write connections that others made */
-    NETWORK = STREAMS | DIALER | K8S,
-    RESOLVERS = DIALER | K8S,     /* look up names and connect; threads */
-    READERS = CRYPTO | RESOLVERS, /* open files: crypto its key directory, resolvers read-only */
+    CONNECTORS = DIALER | K8S,  /* make connections */
+    NETWORK = STREAMS | CONNECTORS,
+    READERS = CRYPTO | CONNECTORS, /* open files: crypto its key directory, the others read-only */
     WORKERS = CRYPTO | NETWORK,
 };
 
@@ -45,27 +45,18 @@ enum {
 #define BITS(arg, mask, value) SCMP_CMP(arg, SCMP_CMP_MASKED_EQ, (mask), (value))
 #define WITHOUT(arg, mask) BITS(arg, mask, 0)
 
-#define ALLOW(name, roles)                                                                                   \
-    {                                                                                                        \
-        .call = SCMP_SYS(name), .who = (roles)                                                               \
-    }
-#define ALLOW1(name, roles, a)                                                                               \
-    {                                                                                                        \
-        .call = SCMP_SYS(name), .who = (roles), .n_args = 1, .args = { a }                                   \
-    }
-#define ALLOW2(name, roles, a, b)                                                                            \
-    {                                                                                                        \
-        .call = SCMP_SYS(name), .who = (roles), .n_args = 2, .args = { a, b }                                \
-    }
-#define REFUSE(name, roles, code)                                                                            \
-    {                                                                                                        \
-        .call = SCMP_SYS(name), .who = (roles), .error = (code)                                              \
-    }
-#define REFUSE1(name, roles, code, a)                                                                        \
-    {                                                                                                        \
-        .call = SCMP_SYS(name), .who = (roles), .error = (code), .n_args = 1, .args = { a }                  \
-    }
+/* clang-format off */
+#define ALLOW(name, roles) {.call = SCMP_SYS(name), .who = (roles)}
+#define ALLOW1(name, roles, a) {.call = SCMP_SYS(name), .who = (roles), .n_args = 1, .args = {a}}
+#define ALLOW2(name, roles, a, b) {.call = SCMP_SYS(name), .who = (roles), .n_args = 2, .args = {a, b}}
+#define ALLOW3(name, roles, a, b, c) {.call = SCMP_SYS(name), .who = (roles), .n_args = 3, .args = {a, b, c}}
+#define REFUSE(name, roles, code) {.call = SCMP_SYS(name), .who = (roles), .error = (code)}
+#define REFUSE1(name, roles, code, a) \
+    {.call = SCMP_SYS(name), .who = (roles), .error = (code), .n_args = 1, .args = {a}}
 
+/* Kind without SOCK_NONBLOCK and SOCK_CLOEXEC. The exact protocol: Landlock's ports are TCP's, not MPTCP's. */
+#define SOCKET(roles, family, kind, protocol) \
+    ALLOW3(socket, roles, INT(0, family), BITS(1, 0xf, kind), INT(2, protocol))
 #define GETSOCKOPT(roles, level) ALLOW1(getsockopt, roles, INT(1, level))
 #define SETSOCKOPT(roles, level, option) ALLOW2(setsockopt, roles, INT(1, level), INT(2, option))
 #define FCNTL(roles, command) ALLOW1(fcntl, roles, INT(1, command))
@@ -81,7 +72,6 @@ enum {
 /* Opening with any of these changes something. */
 #define WRITING (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND)
 
-/* clang-format off */
 const struct sandbox_rule sandbox_rules[] = {
     /* ---- the loop: what has no argument filter is also what runs hot ---- */
     ALLOW(read, WORKERS), ALLOW(readv, WORKERS), ALLOW(write, WORKERS), ALLOW(writev, WORKERS),
@@ -92,7 +82,7 @@ const struct sandbox_rule sandbox_rules[] = {
     /* Sending is never connecting: a listener that was shut down could otherwise dial out (TCP fast open). */
     ALLOW1(sendmsg, WORKERS, WITHOUT(2, MSG_FASTOPEN)),
     ALLOW2(sendto, STREAMS, WITHOUT(3, MSG_FASTOPEN), SCMP_CMP(4, SCMP_CMP_EQ, 0)),
-    ALLOW1(sendto, RESOLVERS, WITHOUT(3, MSG_FASTOPEN)), ALLOW1(sendmmsg, RESOLVERS, WITHOUT(3, MSG_FASTOPEN)),
+    ALLOW1(sendto, CONNECTORS, WITHOUT(3, MSG_FASTOPEN)), ALLOW1(sendmmsg, DIALER, WITHOUT(3, MSG_FASTOPEN)),
     ALLOW(getsockname, NETWORK), ALLOW(getpeername, NETWORK),
 
     /* ---- the process itself ---- */
@@ -106,20 +96,16 @@ const struct sandbox_rule sandbox_rules[] = {
 
     /* ---- memory: anonymous, private, never code ---- */
     ALLOW(brk, WORKERS), ALLOW(munmap, WORKERS), ALLOW(mremap, WORKERS), ALLOW(madvise, WORKERS),
-    ALLOW2(mmap, WORKERS & ~RESOLVERS, WITHOUT(2, PROT_EXEC),
+    ALLOW2(mmap, WORKERS, WITHOUT(2, PROT_EXEC),
            BITS(3, MAP_ANONYMOUS | MAP_TYPE, MAP_ANONYMOUS | MAP_PRIVATE)),
     ALLOW1(mprotect, WORKERS, WITHOUT(2, PROT_EXEC)),
-    ALLOW1(mmap, RESOLVERS, WITHOUT(2, PROT_EXEC)),
-    REFUSE1(mmap, RESOLVERS, EACCES, BITS(2, PROT_EXEC, PROT_EXEC)),
     ALLOW(mlock, CRYPTO), ALLOW(mlock2, CRYPTO), ALLOW(munlock, CRYPTO),
 
     /* ---- descriptors ---- */
-    ALLOW(dup, WORKERS),
     FCNTL(WORKERS, F_GETFL), FCNTL(WORKERS, F_SETFL), FCNTL(WORKERS, F_GETFD), FCNTL(WORKERS, F_SETFD),
     FCNTL(WORKERS, F_DUPFD_CLOEXEC),
     FCNTL(CRYPTO, F_SETLK), FCNTL(CRYPTO, F_OFD_SETLK),
     IOCTL(NETWORK, FIONREAD), IOCTL(NETWORK, FIONBIO), IOCTL(NETWORK, SIOCOUTQ), IOCTL(NETWORK, SIOCOUTQNSD),
-    IOCTL(RESOLVERS, SIOCGIFINDEX), /* fe80::1%eth0 */
     ALLOW(fstat, WORKERS), ALLOW1(newfstatat, WORKERS & ~READERS, BITS(3, AT_EMPTY_PATH, AT_EMPTY_PATH)),
     ALLOW(lseek, READERS),
 
@@ -132,22 +118,26 @@ const struct sandbox_rule sandbox_rules[] = {
     SETSOCKOPT(NETWORK, IPPROTO_TCP, TCP_USER_TIMEOUT), SETSOCKOPT(NETWORK, IPPROTO_TCP, TCP_QUICKACK),
     SETSOCKOPT(NETWORK, IPPROTO_TCP, TCP_CORK), SETSOCKOPT(NETWORK, IPPROTO_TCP, TCP_KEEPIDLE),
     SETSOCKOPT(NETWORK, IPPROTO_TCP, TCP_KEEPINTVL), SETSOCKOPT(NETWORK, IPPROTO_TCP, TCP_KEEPCNT),
-    SETSOCKOPT(RESOLVERS, IPPROTO_IP, IP_RECVERR), SETSOCKOPT(RESOLVERS, IPPROTO_IPV6, IPV6_RECVERR),
-    SETSOCKOPT(RESOLVERS, SOL_SOCKET, SO_REUSEADDR),
-    ALLOW1(socket, RESOLVERS, INT(0, AF_INET)), ALLOW1(socket, RESOLVERS, INT(0, AF_INET6)),
-    REFUSE1(socket, RESOLVERS, EACCES, INT(0, AF_UNIX)), REFUSE1(socket, RESOLVERS, EACCES, INT(0, AF_NETLINK)),
-    ALLOW(connect, RESOLVERS), ALLOW(recvmmsg, RESOLVERS),
-    ALLOW1(socketpair, K8S, INT(0, AF_UNIX)), ALLOW(pipe2, K8S), ALLOW(eventfd2, K8S),
+    SETSOCKOPT(DIALER, IPPROTO_IP, IP_RECVERR), SETSOCKOPT(DIALER, IPPROTO_IPV6, IPV6_RECVERR),
+    SOCKET(CONNECTORS, AF_INET, SOCK_STREAM, 0), SOCKET(CONNECTORS, AF_INET, SOCK_STREAM, IPPROTO_TCP),
+    SOCKET(CONNECTORS, AF_INET6, SOCK_STREAM, 0), SOCKET(CONNECTORS, AF_INET6, SOCK_STREAM, IPPROTO_TCP),
+    ALLOW(connect, CONNECTORS),
+    ALLOW1(socketpair, SUPERVISOR | K8S, INT(0, AF_UNIX)), /* libcurl wakes itself with one */
 
-    /* ---- threads of the resolvers ---- */
-    ALLOW1(clone, RESOLVERS, INT(0, THREAD)), REFUSE(clone3, RESOLVERS | SUPERVISOR, ENOSYS),
-    ALLOW(set_robust_list, RESOLVERS), ALLOW(rseq, RESOLVERS), ALLOW(sched_getaffinity, RESOLVERS),
-    ALLOW(sched_yield, RESOLVERS), ALLOW(clock_nanosleep, RESOLVERS), ALLOW(nanosleep, RESOLVERS),
+    /* ---- the dialer's look-ups: UDP, threads; no other name service than files and DNS ---- */
+    SOCKET(DIALER, AF_INET, SOCK_DGRAM, 0), SOCKET(DIALER, AF_INET, SOCK_DGRAM, IPPROTO_UDP),
+    SOCKET(DIALER, AF_INET6, SOCK_DGRAM, 0), SOCKET(DIALER, AF_INET6, SOCK_DGRAM, IPPROTO_UDP),
+    REFUSE1(socket, DIALER, EACCES, INT(0, AF_UNIX)),
+    REFUSE1(socket, DIALER | SUPERVISOR, EACCES, INT(0, AF_NETLINK)),
+    ALLOW(recvmmsg, DIALER), IOCTL(DIALER, SIOCGIFINDEX) /* fe80::1%eth0 */,
+    ALLOW1(clone, DIALER, INT(0, THREAD)), REFUSE(clone3, DIALER | SUPERVISOR, ENOSYS),
+    ALLOW(set_robust_list, DIALER), ALLOW(rseq, DIALER), ALLOW(sched_getaffinity, DIALER),
+    ALLOW(sched_yield, DIALER), ALLOW(clock_nanosleep, DIALER), ALLOW(nanosleep, DIALER), ALLOW(uname, DIALER),
 
-    /* ---- files: read for the resolvers, the key directory for crypto ---- */
-    ALLOW1(openat, RESOLVERS, WITHOUT(2, WRITING)), ALLOW1(open, RESOLVERS, WITHOUT(1, WRITING)),
-    ALLOW(newfstatat, READERS), ALLOW(statx, READERS), ALLOW(uname, RESOLVERS),
-    ALLOW(pread64, READERS), ALLOW(getdents64, CRYPTO | K8S),
+    /* ---- files: read for those who connect, the key directory for crypto ---- */
+    ALLOW1(openat, CONNECTORS, WITHOUT(2, WRITING)), ALLOW1(open, CONNECTORS, WITHOUT(1, WRITING)),
+    ALLOW(newfstatat, READERS), ALLOW(statx, READERS), ALLOW(pread64, READERS),
+    ALLOW(getdents64, CRYPTO | K8S),
     ALLOW(openat, CRYPTO), ALLOW(pwrite64, CRYPTO), ALLOW(fsync, CRYPTO), ALLOW(fdatasync, CRYPTO),
     ALLOW(ftruncate, CRYPTO), ALLOW(renameat, CRYPTO), ALLOW(renameat2, CRYPTO), ALLOW(unlinkat, CRYPTO),
     ALLOW(fchmod, CRYPTO), ALLOW(flock, CRYPTO),
@@ -163,9 +153,10 @@ const struct sandbox_rule sandbox_rules[] = {
     ALLOW(statfs, SUPERVISOR), ALLOW(fstatfs, SUPERVISOR), ALLOW(fcntl, SUPERVISOR),
     ALLOW(mmap, SUPERVISOR), ALLOW(mprotect, SUPERVISOR), ALLOW(msync, SUPERVISOR),
     ALLOW(epoll_create1, SUPERVISOR), ALLOW(timerfd_create, SUPERVISOR), ALLOW(timerfd_settime, SUPERVISOR),
-    ALLOW(eventfd2, SUPERVISOR), ALLOW(pipe, SUPERVISOR), ALLOW(dup2, SUPERVISOR), ALLOW(dup3, SUPERVISOR),
-    ALLOW(close_range, SUPERVISOR), ALLOW(newfstatat, SUPERVISOR),
-    ALLOW1(socket, SUPERVISOR, INT(0, AF_UNIX)), ALLOW(bind, SUPERVISOR), ALLOW(listen, SUPERVISOR),
+    ALLOW(eventfd2, SUPERVISOR), ALLOW(pipe2, SUPERVISOR), ALLOW(dup, SUPERVISOR), ALLOW(dup2, SUPERVISOR),
+    ALLOW(dup3, SUPERVISOR), ALLOW(close_range, SUPERVISOR), ALLOW(newfstatat, SUPERVISOR),
+    ALLOW1(socket, SUPERVISOR, INT(0, AF_UNIX)),
+    ALLOW(bind, SUPERVISOR), ALLOW(listen, SUPERVISOR),
     ALLOW(setsockopt, SUPERVISOR), ALLOW(getsockopt, SUPERVISOR),
     IOCTL(SUPERVISOR, TCGETS), IOCTL(SUPERVISOR, TIOCGWINSZ),
     ALLOW1(clone, SUPERVISOR, WITHOUT(0, NEW_NAMESPACES)), ALLOW(vfork, SUPERVISOR), ALLOW(fork, SUPERVISOR),

@@ -25,7 +25,7 @@ struct sandbox_rule {
     uint16_t who;   /* enum sandbox_who */
     uint16_t error; /* 0: allowed; otherwise refused with this errno instead of death */
     uint8_t n_args;
-    struct scmp_arg_cmp args[2];
+    struct scmp_arg_cmp args[3];
 };
 
 extern const struct sandbox_rule sandbox_rules[];
