@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The client's side (join): one session per slot, restarted with jittered back-off; the table of exposed apps;
- * what the console says. Addresses of apps go to the dialer only, names of apps to the sessions only.
+ * The client's side (join): one session per slot, restarted with jittered back-off; the table of exposed
+ * apps; what the console says. Addresses of apps go to the dialer only, names of apps to the sessions only.
  */
 #ifndef WORMHOLE_SUPERVISOR_CLIENT_H
 #define WORMHOLE_SUPERVISOR_CLIENT_H
@@ -12,28 +12,29 @@ enum app_source { APP_FROM_CONFIG = 1, APP_FROM_KUBERNETES = 2 };
 
 struct client_app {
     TAILQ_ENTRY(client_app) link;
-    uint32_t id;             /* never reused */
+    uint32_t id; /* never reused */
     enum app_source source;
-    char key[321];           /* Kubernetes: K8S_APP_FOUND.key; else "" */
+    char key[321]; /* Kubernetes: K8S_APP_FOUND.key; else "" */
     char name[64];
     char host[256];
-    uint16_t port;           /* where to connect */
-    uint16_t service_port;   /* what a mirrored Service listens on; the same as port but for headless Services */
+    uint16_t port; /* where to connect */
+    uint16_t
+        service_port; /* what a mirrored Service listens on; the same as port but for headless Services */
     char app_protocol[64];
-    bool answered;           /* the server has said something */
-    uint16_t code;           /* enum refusal */
-    char endpoint[256];      /* where it listens on the server; "" until known */
-    char text[129];          /* what the server said when it refused */
+    bool answered;      /* the server has said something */
+    uint16_t code;      /* enum refusal */
+    char endpoint[256]; /* where it listens on the server; "" until known */
+    char text[129];     /* what the server said when it refused */
     uint64_t ended_streams_total, ended_refused, ended_bytes_in, ended_bytes_out;
 };
 
 enum client_phase {
     CLIENT_STARTING = 1,
-    CLIENT_CONNECTING,  /* dialling or shaking hands */
-    CLIENT_PENDING,     /* an operator decides */
+    CLIENT_CONNECTING, /* dialling or shaking hands */
+    CLIENT_PENDING,    /* an operator decides */
     CLIENT_OPEN,
-    CLIENT_WAITING,     /* pause before the next try */
-    CLIENT_DECLINED,    /* the server said no; tries again after its time */
+    CLIENT_WAITING,  /* pause before the next try */
+    CLIENT_DECLINED, /* the server said no; tries again after its time */
 };
 const char *client_phase_text(enum client_phase phase);
 
@@ -46,7 +47,7 @@ struct client_slot {
     uint64_t backoff_ms, retry_at_ms; /* retry_at monotonic */
     uint32_t restarts;
     uint64_t declined_retry_s;
-    char last_error[256];          /* why the last connection ended */
+    char last_error[256]; /* why the last connection ended */
 };
 
 struct client_target {
@@ -69,7 +70,8 @@ struct client {
     size_t n_slots;
     char pairing_code[33];
     char server_fingerprint[FINGERPRINT_TEXT + 1];
-    uint64_t opened_ms; /* monotonic: since when connected; 0 = not */
+    bool was_open;     /* once at least: the key is approved */
+    bool told_waiting; /* the console and the log said that an operator must decide */
 };
 
 /*

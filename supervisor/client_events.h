@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of the client's side: how its parts (slots, events from crypto and sessions, apps, console) call each
- * other. Others see client.h.
+ * Inside of the client's side: how its parts (slots, events from crypto and sessions, apps, console) call
+ * each other. Others see client.h.
  */
 #ifndef WORMHOLE_SUPERVISOR_CLIENT_EVENTS_H
 #define WORMHOLE_SUPERVISOR_CLIENT_EVENTS_H
@@ -21,7 +21,8 @@ struct client_slot *client_slot_of(const struct connection *c);
 void client_identity_known(struct supervisor *s);
 void client_pairing(struct supervisor *s, struct worker_process *w, const struct msg_client_pairing *m);
 void client_opened(struct supervisor *s, struct worker_process *w, const struct msg_connection_open *m);
-void client_handshake_failed(struct supervisor *s, struct worker_process *w, const struct msg_handshake_failed *m);
+void client_handshake_failed(struct supervisor *s, struct worker_process *w,
+                             const struct msg_handshake_failed *m);
 /* The session got ready after its handshake: rare, but possible. */
 void client_session_ready(struct connection *c);
 
@@ -40,7 +41,8 @@ void client_app_stats(struct connection *c, const struct msg_app_stats *m);
 void client_apps_connection_gone(struct connection *c);
 
 /* client_target.c: from --server and --proxy. ERR_CONFIG with the text. */
-enum status client_target_fill(struct client_target *target, const struct config *config, struct config_error *error);
+enum status client_target_fill(struct client_target *target, const struct config *config,
+                               struct config_error *error);
 
 /* client_console.c: what a person at the terminal reads (standard output); logs are separate. */
 void console_open(void);

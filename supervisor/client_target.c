@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Client: what --server and --proxy mean, as the dialer and the sessions need it. Text only: no name is resolved
- * and nothing is connected here.
+ * Client: what --server and --proxy mean, as the dialer and the sessions need it. Text only: no name is
+ * resolved and nothing is connected here.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,8 @@ static void base64(const unsigned char *in, size_t len, char *out)
 
     for (size_t i = 0; i < len; i += 3) {
         size_t left = len - i;
-        unsigned bits = (unsigned)in[i] << 16 | (left > 1 ? (unsigned)in[i + 1] << 8 : 0) | (left > 2 ? in[i + 2] : 0);
+        unsigned bits =
+            (unsigned)in[i] << 16 | (left > 1 ? (unsigned)in[i + 1] << 8 : 0) | (left > 2 ? in[i + 2] : 0);
         *out++ = alphabet[bits >> 18];
         *out++ = alphabet[bits >> 12 & 63];
         *out++ = left > 1 ? alphabet[bits >> 6 & 63] : '=';
@@ -41,7 +42,8 @@ static enum status authorization_set(struct client_target *t, const char *creden
     return OK;
 }
 
-static enum status credentials_from_file(struct client_target *t, const char *path, struct config_error *error)
+static enum status credentials_from_file(struct client_target *t, const char *path,
+                                         struct config_error *error)
 {
     char text[512];
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -51,15 +53,16 @@ static enum status credentials_from_file(struct client_target *t, const char *pa
     if (fd >= 0)
         (void)close(fd);
     if (n < 0) {
-        (void)snprintf(error->text, sizeof error->text, "proxy-credentials-file %s: %s", path, strerror(saved));
+        (void)snprintf(error->text, sizeof error->text, "proxy-credentials-file %s: %s", path,
+                       strerror(saved));
         return ERR_CONFIG;
     }
     text[n] = '\0';
     size_t len = strcspn(text, "\r\n");
     enum status result = OK;
     if (memchr(text, ':', len) == NULL) {
-        (void)snprintf(error->text, sizeof error->text, "proxy-credentials-file %s: must hold one line user:password",
-                       path);
+        (void)snprintf(error->text, sizeof error->text,
+                       "proxy-credentials-file %s: must hold one line user:password", path);
         result = ERR_CONFIG;
     } else {
         result = authorization_set(t, text, len, error);
@@ -68,7 +71,8 @@ static enum status credentials_from_file(struct client_target *t, const char *pa
     return result;
 }
 
-static enum status proxy_fill(struct client_target *t, const struct config *config, struct config_error *error)
+static enum status proxy_fill(struct client_target *t, const struct config *config,
+                              struct config_error *error)
 {
     struct url url;
     char why[256];
@@ -93,7 +97,8 @@ static enum status proxy_fill(struct client_target *t, const struct config *conf
     return result;
 }
 
-enum status client_target_fill(struct client_target *t, const struct config *config, struct config_error *error)
+enum status client_target_fill(struct client_target *t, const struct config *config,
+                               struct config_error *error)
 {
     struct url url;
     char why[256];

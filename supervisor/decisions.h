@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What an operator decides about keys. Called by the control socket and the admin worker's channel after they
- * have judged WHO asks; here it is judged whether it can be done, it is stored with its audit row, and then it
- * takes effect on living connections. Nothing else may approve, but `preapproved` and the dummy acceptor.
+ * have judged WHO asks; here it is judged whether it can be done, it is stored with its audit row, and then
+ * it takes effect on living connections. Nothing else may approve, but `preapproved` and the dummy acceptor.
  */
 #ifndef WORMHOLE_SUPERVISOR_DECISIONS_H
 #define WORMHOLE_SUPERVISOR_DECISIONS_H
@@ -15,8 +15,8 @@ struct decision_result {
 };
 
 /*
- * subject: a whole fingerprint; revoke takes a peer's name too. name: for preapprove. By the time they return OK
- * in result->outcome the decision is on disk.
+ * subject: a whole fingerprint; revoke takes a peer's name too. name: for preapprove. By the time they return
+ * OK in result->outcome the decision is on disk.
  */
 void decision_accept(struct supervisor *s, const char *subject, const struct store_actor *actor,
                      struct decision_result *result);
@@ -30,7 +30,8 @@ void decision_preapprove(struct supervisor *s, const char *subject, const char *
 void decision_apply(struct supervisor *s, enum decision action, const char *subject, const char *name,
                     const struct store_actor *actor, struct decision_result *result);
 
-/* Is the client of this pending key connected and waiting right now? Fills the warning about its name ("" if none). */
+/* Is the client of this pending key connected and waiting right now? Fills the warning about its name ("" if
+ * none). */
 bool decision_request_waiting(const struct supervisor *s, const char *fingerprint);
 void decision_name_warning(const struct supervisor *s, const char *name, const char *fingerprint, char *out,
                            size_t cap);

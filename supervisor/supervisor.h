@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The supervisor of a server (listen) or a client (join): the one struct that its modules share, and how it is
- * run. The supervisor decides, stores, accepts, starts and reaps. It must never read a byte from an accepted
- * socket, resolve a name, or hold a key.
+ * The supervisor of a server (listen) or a client (join): the one struct that its modules share, and how it
+ * is run. The supervisor decides, stores, accepts, starts and reaps. It must never read a byte from an
+ * accepted socket, resolve a name, or hold a key.
  */
 #ifndef WORMHOLE_SUPERVISOR_SUPERVISOR_H
 #define WORMHOLE_SUPERVISOR_SUPERVISOR_H
@@ -17,6 +17,7 @@
 #include "common/ipc_channel.h"
 #include "common/ipc_types.h"
 #include "common/status.h"
+#include "supervisor/admin_token.h"
 #include "supervisor/config.h"
 #include "supervisor/exit_codes.h"
 #include "supervisor/store.h"
@@ -49,11 +50,11 @@ const char *worker_exit_text(enum worker_exit why);
 
 /* Why an accepted connection was turned away before a session was started. */
 enum turned_away {
-    AWAY_STARTUPS = 0,  /* random early drop */
-    AWAY_SOURCE,        /* too many half-open ones of one address */
-    AWAY_PENALTY,       /* the address made a session crash lately */
-    AWAY_SESSIONS,      /* max-sessions */
-    AWAY_RESOURCES,     /* no descriptor, process or memory */
+    AWAY_STARTUPS = 0, /* random early drop */
+    AWAY_SOURCE,       /* too many half-open ones of one address */
+    AWAY_PENALTY,      /* the address made a session crash lately */
+    AWAY_SESSIONS,     /* max-sessions */
+    AWAY_RESOURCES,    /* no descriptor, process or memory */
     AWAY_COUNT
 };
 const char *turned_away_text(enum turned_away why);
@@ -72,9 +73,9 @@ struct counters {
     uint64_t worker_exits[ROLE_COUNT][WORKER_EXIT_COUNT];
     uint64_t violations[ROLE_COUNT];
     uint64_t log_suppressed[ROLE_COUNT];
-    uint64_t decisions[8];       /* by enum decision; automatic ones are not here */
-    uint64_t approvals_auto;     /* dummy and preapproved */
-    uint64_t requests_refused;   /* pending limits */
+    uint64_t decisions[8];     /* by enum decision; automatic ones are not here */
+    uint64_t approvals_auto;   /* dummy and preapproved */
+    uint64_t requests_refused; /* pending limits */
     uint64_t reloads, reloads_failed;
     uint64_t rtt_histogram[RTT_BUCKETS + 1];
     uint64_t rtt_count, rtt_sum_us;
@@ -87,25 +88,26 @@ struct counters {
 struct supervisor {
     struct event_base *base;
     enum side side;
-    struct config *config;          /* in force; a reload replaces the pointer. Never keep a pointer into it */
-    int argc;                       /* options as given, for reloads */
+    struct config *config; /* in force; a reload replaces the pointer. Never keep a pointer into it */
+    int argc;              /* options as given, for reloads */
     char **argv;
 
-    struct store *store;            /* server: open; client: NULL */
+    struct store *store; /* server: open; client: NULL */
     uint64_t started_mono_ms, started_wall_s;
-    uint64_t instance;              /* random; WORKER_BEGIN.instance */
-    uint8_t instance_id[16];        /* random; the client's hello carries it */
-    char state_dir[256];            /* absolute */
-    char key_dir[256];              /* of the identity (server) or the key pair (client), absolute */
-    char empty_dir[256];            /* workers are chrooted there; empty string: no chroot */
+    uint64_t instance;       /* random; WORKER_BEGIN.instance */
+    uint8_t instance_id[16]; /* random; the client's hello carries it */
+    char state_dir[256];     /* absolute */
+    char key_dir[256];       /* of the identity (server) or the key pair (client), absolute */
+    char empty_dir[256];     /* workers are chrooted there; empty string: no chroot */
     char control_path[256];
-    char admin_token[257];          /* "" = none; from --admin-token-file */
+    struct admin_token admin_token; /* its hash; from --admin-token-file by admin_token_load() */
     bool is_root;
-    uint32_t own_layers;            /* the supervisor's own sandbox: LAYER_* and what is missing */
+    uint32_t own_layers; /* the supervisor's own sandbox: LAYER_* and what is missing */
     uint8_t own_landlock_abi;
     char own_missing[256];
-    bool draining;                  /* SIGTERM came */
-    bool accepting;                 /* server: the tunnel port is being served */
+    bool draining;  /* SIGTERM came */
+    bool exiting;   /* the loop is about to end */
+    bool accepting; /* server: the tunnel port is being served */
     int exit_code;
 
     /* What crypto said about itself (CRYPTO_IDENTITY): one "server" or "client" key. */
@@ -117,9 +119,9 @@ struct supervisor {
         bool generated;
     } identity;
 
-    TAILQ_HEAD(worker_list, worker_process) workers; /* every living one, see worker_process.h */
+    TAILQ_HEAD(worker_list, worker_process) workers;          /* every living one, see worker_process.h */
     struct worker_slot *crypto, *dialer, *admin, *kubernetes; /* NULL: this process has none */
-    uint64_t last_worker_number, last_connection_number;
+    uint64_t last_worker_number, last_connection_number, last_app_number;
 
     TAILQ_HEAD(connection_list, connection) connections; /* both sides, see connections.h */
     size_t n_connections;
@@ -139,13 +141,15 @@ struct supervisor {
     struct k8s *k8s;             /* k8s.h; owned by that module */
     struct signals *signals;
     struct notify *notify;
-    struct event *watchdog, *drain_timer;
-    int lock_fd;                 /* lock file in the state directory */
+    struct event *watchdog, *drain_timer, *ready_look;
+    uint64_t drain_until_ms; /* monotonic */
+    bool told_ready;
+    int lock_fd; /* lock file in the state directory */
 };
 
 /*
- * Runs a server or client until it is told to end; returns the process's exit code. Takes ownership of config.
- * argc/argv: the options as config_load() got them (kept by pointer), so that SIGHUP can load again.
+ * Runs a server or client until it is told to end; returns the process's exit code. Takes ownership of
+ * config. argc/argv: the options as config_load() got them (kept by pointer), so that SIGHUP can load again.
  */
 int supervisor_run(struct config *config, int argc, char **argv);
 
@@ -154,7 +158,8 @@ void supervisor_drain(struct supervisor *s, const char *why);
 /* Leaves the loop now. */
 void supervisor_exit(struct supervisor *s, int code);
 
-/* The readiness that READY=1, /readyz and QUERY_READY speak of. why: at least 256 bytes, says what is missing. */
+/* The readiness that READY=1, /readyz and QUERY_READY speak of. why: at least 256 bytes, says what is
+ * missing. */
 bool supervisor_ready(const struct supervisor *s, char *why, size_t cap);
 
 #endif
