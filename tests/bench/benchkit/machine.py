@@ -116,6 +116,19 @@ def cpu_seconds(pids):
     return total / 1e9
 
 
+def cpu_with_children(processes):
+    """CPU time of processes, their living descendants, and the children that they have waited for."""
+    total = 0.0
+    for pid in trees(process.pid for process in processes):
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        total += cpu_seconds([pid]) + (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
 def memory(pids):
     """User-space memory in bytes over all processes: private, and with a fair share of what is shared."""
     private = shared = 0

@@ -6,7 +6,6 @@ import json
 import random
 import subprocess
 import time
-from pathlib import Path
 
 from .. import machine
 from .base import Subject
@@ -25,7 +24,7 @@ class WormholeWs(Subject):
 
     @staticmethod
     def executable(kit):
-        return kit.wormhole_build / "supervisor" / "wormhole"
+        return kit.wormhole_build / "bin" / "wormhole"
 
     def command(self, side, *words):
         """The command line for one side, global options first."""
@@ -40,7 +39,9 @@ class WormholeWs(Subject):
         for side in ("server", "client"):
             (self.directory / side).mkdir(mode=0o700, exist_ok=True)
         self.port, self.admin_port = machine.free_port(), machine.free_port()
-        self.range_first = random.randrange(20000, 32000, 100)
+        self.range_first = random.randrange(20000, 31000, 600)
+        self.range_last = self.range_first + 99
+        self.server_options = []
         self.server = ("ws", self.place.server_address, self.port)
         self.client_options = []
         if self.secure:
@@ -73,11 +74,7 @@ class WormholeWs(Subject):
         self.client_options = ["--ca-file", certificate]
 
     def launch(self):
-        host = "127.0.0.1" if self.secure else self.place.server_address
-        self.spawn("server", self.command(
-            "server", "listen", "--host", host, "--port", self.port, "--admin-host", "127.0.0.1",
-            "--admin-port", self.admin_port, "--app-host", "127.0.0.1", "--port-range-min", self.range_first,
-            "--port-range-max", self.range_first + 99, "--acceptor", "dummy"))
+        self.launch_server()
         if self.secure:
             self.spawn("server", [self.kit.program("nginx"), "-c", self.directory / "nginx.conf", "-p",
                                   self.directory, "-e", self.directory / "nginx.log"])
@@ -86,29 +83,34 @@ class WormholeWs(Subject):
             "client", "join", "--name", "bench", "--server", f"{scheme}://{address}:{port}/wh/tunnel",
             "--expose", f"name=app,address={self.app.address}", *self.client_options))
 
+    def launch_server(self):
+        host = "127.0.0.1" if self.secure else self.place.server_address
+        self.spawn("server", self.command(
+            "server", "listen", "--host", host, "--port", self.port, "--admin-host", "127.0.0.1",
+            "--admin-port", self.admin_port, "--app-host", "127.0.0.1", "--port-range-min", self.range_first,
+            "--port-range-max", self.range_last, "--acceptor", "dummy", *self.server_options))
+
     def prove(self):
         if not self.endpoint:
             self.endpoint = self.find_endpoint()
         super().prove()
 
     def find_endpoint(self):
-        deadline, said = time.monotonic() + 30, ""
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            asked = subprocess.run(self.place.server + list(map(str, self.command(
-                "server", "apps", "--output", "json"))), capture_output=True, text=True, check=False, timeout=20)
-            said = asked.stderr.strip()
-            for app in self.apps_listed(asked.stdout):
-                return app["endpoint"].replace("0.0.0.0", "127.0.0.1")
+            for app in self.apps():
+                return app["endpoint"]
             time.sleep(0.05)
-        raise RuntimeError(f"{self.name}: no app shows up ({said}); the log ends: {self.log_end()}")
+        raise RuntimeError(f"{self.name}: no app shows up; the log ends: {self.log_end()}")
 
-    @staticmethod
-    def apps_listed(text):
+    def apps(self):
+        """Apps that listen, as `wormhole apps --output json` lists them; none while the server starts."""
+        asked = subprocess.run(self.place.server + list(map(str, self.command(
+            "server", "apps", "--output", "json"))), capture_output=True, text=True, check=False, timeout=20)
         try:
-            listed = json.loads(text)
+            return [app for app in json.loads(asked.stdout) if app.get("endpoint")]
         except ValueError:
             return []
-        return [app for app in listed if app.get("app") == "app" and app.get("endpoint")]
 
     def status(self, side="server"):
         asked = subprocess.run(list(map(str, self.command(side, "status", "--output", "json"))),
@@ -124,10 +126,3 @@ class WormholeWss(WormholeWs):
     @classmethod
     def missing(cls, kit):
         return super().missing(kit) or super(WormholeWs, cls).missing(kit)
-
-
-def build_directory(root):
-    """The newest release build tree of the project below its usual places, or None."""
-    found = [path for pattern in ("build/release", "build", "build-release")
-             for path in [Path(root) / pattern] if (path / "supervisor" / "wormhole").exists()]
-    return max(found, key=lambda path: (path / "supervisor" / "wormhole").stat().st_mtime, default=None)
