@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The instruction guard's fixed work: both ends of a tunnel in one process, over the real websocket, record,
- * mux and stream code, with applications on socketpairs and a clock that only this program moves. Run under
- * callgrind it costs the same number of instructions every time; tests/bench/guard compares them with the
- * committed ones. It must not depend on time, on the machine's speed or on any other process.
+ * The instruction guard's fixed work: both ends of a tunnel in one process and on one event loop, over the
+ * real relay, websocket, record, mux and stream code, with the tunnel and the applications on socketpairs.
+ * Run under callgrind it costs the same number of instructions every time; tests/bench/guard compares them
+ * with the committed ones. It must not depend on time, on the machine's speed or on any other process.
  *
  *   bench-guard            does all parts, asking callgrind for one dump after each
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,32 +24,19 @@
 
 #include "worker-net/mux.h"
 #include "worker-net/record.h"
+#include "worker-net/relay.h"
 #include "worker-net/stream_socket.h"
-#include "worker-net/websocket.h"
 
-enum {
-    RECORDS = 16,
-    SLOT = WEBSOCKET_HEADER_MAX + RECORD_OVERHEAD + RECORD_PLAIN_DEFAULT,
-    REQUEST = 128,
-    RESPONSE = 256,
-    SOCKET_BUFFER = 212992
-};
+enum { REQUEST = 128, RESPONSE = 256, SOCKET_BUFFER = 212992, WINDOW = 4 << 20 };
 
 struct end {
     struct mux *mux;
-    struct end *other;
-    struct record_key seal, open;
-    struct websocket_masks masks;
-    struct websocket_reader reader;
-    bool is_client, wants;
-    uint8_t slots[RECORDS][SLOT];
-    uint8_t wire[RECORDS * SLOT];
+    struct relay *relay;
 };
 
 static struct event_base *base;
 static struct end server, client;
 static struct stream_account account;
-static uint64_t clock_us = 1000000;
 static struct stream *asked; /* the client's stream that waits for its application */
 
 static _Noreturn void fail(const char *what)
@@ -93,7 +78,7 @@ static void on_goaway(void *owner, unsigned code)
 
 static void on_wake(void *owner)
 {
-    ((struct end *)owner)->wants = true;
+    relay_wake(((struct end *)owner)->relay);
 }
 
 static const struct mux_ops ops = {.read = stream_socket_read,
@@ -108,99 +93,67 @@ static const struct mux_ops ops = {.read = stream_socket_read,
                                    .goaway = on_goaway,
                                    .wake = on_wake};
 
-/* ---- the wire ---- */
+/* ---- the two ends ---- */
 
-static void end_init(struct end *e, struct end *other, enum side side)
+static size_t on_text(void *arg, const uint8_t *data, size_t len)
+{
+    (void)arg, (void)data;
+    return len;
+}
+
+static void on_nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void on_message(void *arg, const uint8_t *data, size_t len)
+{
+    (void)arg, (void)data, (void)len;
+    fail("a message that is no record");
+}
+
+static void on_ended(void *arg, const struct relay_end *end)
+{
+    (void)arg;
+    fail(end->text);
+}
+
+static const struct relay_handlers handlers = {.text = on_text,
+                                               .secured = on_nothing,
+                                               .message = on_message,
+                                               .heard = on_nothing,
+                                               .ended = on_ended,
+                                               .finished = on_nothing};
+
+static void end_init(struct end *e, enum side side, int fd)
 {
     static const uint8_t key[RECORD_KEY] = {1}, iv[RECORD_IV] = {2};
+    /* Windows do not grow here: growing is a matter of time. */
     const struct mux_config config = {.side = side,
                                       .max_streams = 20000,
-                                      .stream_window = STREAM_WINDOW_INITIAL,
-                                      .stream_window_max = STREAM_WINDOW_MAX,
-                                      .connection_window = CONNECTION_WINDOW_INITIAL,
+                                      .stream_window = WINDOW,
+                                      .stream_window_max = WINDOW,
+                                      .connection_window = 2 * WINDOW,
                                       .connection_window_max = CONNECTION_WINDOW_MAX};
+    struct record_key seal = {0}, open = {0};
+    struct relay_keys keys = {.in = &open, .out = &seal, .max_plain = RECORD_PLAIN_DEFAULT};
+    bool is_client = side == SIDE_CLIENT;
 
-    e->other = other;
-    e->is_client = side == SIDE_CLIENT;
-    enum direction out = e->is_client ? DIRECTION_C2S : DIRECTION_S2C;
-    enum direction in = e->is_client ? DIRECTION_S2C : DIRECTION_C2S;
-    if (record_key_set(&e->seal, out, true, 0, 1, key, iv, 0, 0) != OK ||
-        record_key_set(&e->open, in, false, 0, 1, key, iv, 0, 0) != OK)
+    if (record_key_set(&seal, is_client ? DIRECTION_C2S : DIRECTION_S2C, true, 0, 1, key, iv, 0, 0) != OK ||
+        record_key_set(&open, is_client ? DIRECTION_S2C : DIRECTION_C2S, false, 0, 1, key, iv, 0, 0) != OK)
         fail("no keys");
-    websocket_reader_init(&e->reader, !e->is_client, RECORD_PLAIN_DEFAULT + RECORD_OVERHEAD);
     e->mux = mux_new(&config, &ops, e);
-    if (e->mux == NULL)
-        fail("no mux");
-    e->wants = true;
-}
-
-/* Seals, masks and lays one record after the other, as a gathered write would. */
-static size_t wire_write(struct end *e, const struct mux_body *bodies, size_t n)
-{
-    size_t total = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        uint8_t *record = e->slots[i] + WEBSOCKET_HEADER_MAX, mask[4], *begin;
-        size_t len = bodies[i].len + RECORD_OVERHEAD;
-
-        if (record_seal(&e->seal, record, bodies[i].len) != OK)
-            fail("sealing");
-        if (e->is_client && websocket_masks_next(&e->masks, mask) != OK)
-            fail("no mask");
-        begin = websocket_header_before(record, WEBSOCKET_BINARY, len, e->is_client ? mask : NULL);
-        if (e->is_client)
-            websocket_mask(record, len, mask);
-        len += (size_t)(record - begin);
-        memcpy(e->other->wire + total, begin, len);
-        total += len;
-    }
-    return total;
-}
-
-static void wire_read(struct end *e, size_t len)
-{
-    size_t at = 0, used;
-
-    while (at < len) {
-        struct websocket_message message;
-        uint8_t *plain;
-        size_t plain_len;
-
-        if (websocket_reader_next(&e->reader, e->wire + at, len - at, &used, &message) != OK ||
-            record_open(&e->open, message.data, message.len, &plain, &plain_len) != OK ||
-            mux_input(e->mux, plain, plain_len) != OK)
-            fail("the other end did not understand a record");
-        at += used;
-    }
-    mux_input_end(e->mux);
-}
-
-/* One turn of an end: fills, seals and carries over what it has. */
-static void end_turn(struct end *e)
-{
-    struct mux_body bodies[RECORDS];
-
-    e->wants = false;
-    for (size_t i = 0; i < RECORDS; i++)
-        bodies[i] = (struct mux_body){.data = e->slots[i] + WEBSOCKET_HEADER_MAX + RECORD_HEADER,
-                                      .cap = RECORD_PLAIN_DEFAULT};
-    size_t n = mux_fill(e->mux, bodies, RECORDS);
-    if (n == 0)
-        return;
-    wire_read(e->other, wire_write(e, bodies, n));
-    e->wants = true; /* until there is nothing */
+    e->relay = relay_new(base, fd, side, &handlers, e);
+    if (e->mux == NULL || e->relay == NULL)
+        fail("out of memory");
+    relay_start_messages(e->relay, RECORD_PLAIN_DEFAULT + RECORD_OVERHEAD);
+    if (relay_start_records(e->relay, e->mux, &keys) != OK)
+        fail("no records");
 }
 
 static void turn(void)
 {
-    clock_us += 50;
-    mux_set_now(server.mux, clock_us);
-    mux_set_now(client.mux, clock_us);
     (void)event_base_loop(base, EVLOOP_NONBLOCK);
-    if (server.wants)
-        end_turn(&server);
-    if (client.wants)
-        end_turn(&client);
 }
 
 /* ---- users and applications ---- */
@@ -323,8 +276,9 @@ int main(void)
         fail("no event base");
     base = event_base_new_with_config(config);
     event_config_free(config);
-    end_init(&server, &client, SIDE_SERVER);
-    end_init(&client, &server, SIDE_CLIENT);
+    int near, far = socket_end(&near);
+    end_init(&server, SIDE_SERVER, near);
+    end_init(&client, SIDE_CLIENT, far);
     for (int i = 0; i < 4; i++)
         turn();
     struct pair one = pair_open();
@@ -346,7 +300,11 @@ int main(void)
     CALLGRIND_DUMP_STATS_AT("request-64 3200 sixty-four-together");
     connections(500);
     CALLGRIND_DUMP_STATS_AT("connection 500 open-request-close");
-    mux_free(server.mux);
-    mux_free(client.mux);
+    struct end *ends[] = {&server, &client};
+    for (int i = 0; i < 2; i++) {
+        mux_free(ends[i]->mux);
+        relay_free(ends[i]->relay);
+    }
+    event_base_free(base);
     return 0;
 }
