@@ -90,5 +90,7 @@ enum status sandbox_seccomp_install(enum role role, enum side side);
 
 /* One line of names for a set of layers: "chroot uid caps …". buf at least 160 bytes. */
 void sandbox_layers_text(uint32_t layers, char *buf, size_t cap);
+/* "setuid,kill", "none" or "all" for a set with a bit per capability; all 41 names take some 600 bytes. */
+void sandbox_capabilities_text(uint64_t set, char *buf, size_t cap);
 
 #endif

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/capability.h>
 
 #include "common/sandbox.h"
 #include "common/utf8.h"
@@ -45,28 +44,6 @@ struct listing {
     char missing[2048]; /* lines about layers that could not be had */
 };
 
-/* "setuid,kill", "none" or "all". */
-static void capabilities_text(uint64_t set, char *buf, size_t cap)
-{
-    uint64_t all = 0;
-    for (int i = 0; i < cap_max_bits() && i < 64; i++)
-        all |= UINT64_C(1) << i;
-    if (set == 0 || set == all) {
-        (void)snprintf(buf, cap, "%s", set == 0 ? "none" : "all");
-        return;
-    }
-    size_t used = 0;
-    buf[0] = '\0';
-    for (int i = 0; i < 64 && used < cap; i++) {
-        if ((set >> i & 1) == 0)
-            continue;
-        char *name = cap_to_name(i);
-        const char *plain = name != NULL && strncmp(name, "cap_", 4) == 0 ? name + 4 : "?";
-        used += (size_t)snprintf(buf + used, cap - used, "%s%s", used > 0 ? "," : "", plain);
-        (void)cap_free(name);
-    }
-}
-
 static const char *seccomp_text(const struct msg_row_process *p, char *buf, size_t cap)
 {
     static const char *const modes[] = {"none", "strict", "filter"};
@@ -81,8 +58,8 @@ static const char *seccomp_text(const struct msg_row_process *p, char *buf, size
 static void show_process(struct listing *listing, const struct msg_row_process *p)
 {
     char effective[256], bounding[1024], seccomp[32], layers[200];
-    capabilities_text(p->cap_effective | p->cap_permitted, effective, sizeof effective);
-    capabilities_text(p->cap_bounding, bounding, sizeof bounding);
+    sandbox_capabilities_text(p->cap_effective | p->cap_permitted, effective, sizeof effective);
+    sandbox_capabilities_text(p->cap_bounding, bounding, sizeof bounding);
     sandbox_layers_text(p->layers, layers, sizeof layers);
     const struct cell cells[COLUMNS] = {
         CELL_TEXT(p->role),
