@@ -32,6 +32,7 @@ static enum status on_setup(struct worker_process *w, void *arg)
     const struct supervisor *s = w->supervisor;
     const struct config *config = s->config;
     struct msg_crypto_setup m = {.suites = suites_wanted(config),
+                                 .handshake_ms = (uint32_t)config->handshake_ms,
                                  .max_record = (uint32_t)config->max_record,
                                  .owner_uid = (uint32_t)w->uid};
 
