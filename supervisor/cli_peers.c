@@ -147,7 +147,10 @@ static int decide(const struct args *args, enum decision action, const char *ver
         return code;
     if (outcome != OUTCOME_DONE)
         return cli_explain(outcome, subject, text);
-    (void)fprintf(stderr, "%s %s%s%s\n", done, subject, text[0] != '\0' ? ": " : "", text);
+    if (text[0] != '\0')
+        (void)fprintf(stderr, "%s\n", text);
+    else
+        (void)fprintf(stderr, "%s %s\n", done, subject);
     return EXIT_DONE;
 }
 
@@ -206,8 +209,8 @@ const struct cli_command cli_peers = {
     .description =
         "Shows what is known about the clients' keys: which are approved, declined, revoked or replaced by a newer "
         "one, when and by whom that was decided, and which are connected now.\n\n"
-        "Revoking ends the peer's connections at once and closes its listening ports. The key stays known as revoked: "
-        "it cannot ask again, but an operator may accept it again.\n\n"
+        "Revoking ends the peer's connections at once and closes its listening ports. The key stays known as revoked "
+        "and cannot ask again; preapprove lets it in again.\n\n"
         "Columns of list in a pipe: name, status, fingerprint, last address, connections, apps, last seen, first seen, "
         "decided at, decided by, bits, superseded by.",
     .verbs = verbs,

@@ -77,7 +77,10 @@ static int decide_one(struct cli_client *client, enum decision action, const cha
         return code;
     if (outcome != OUTCOME_DONE)
         return cli_explain(outcome, subject, text);
-    (void)fprintf(stderr, "%s %s%s%s\n", accept ? "Accepted" : "Declined", subject, text[0] != '\0' ? ": " : "", text);
+    if (text[0] != '\0')
+        (void)fprintf(stderr, "%s\n", text);
+    else
+        (void)fprintf(stderr, "%s %s\n", accept ? "Accepted" : "Declined", subject);
     return EXIT_DONE;
 }
 
