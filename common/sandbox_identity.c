@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/capability.h>
@@ -84,20 +85,14 @@ static void bounding_set_cut(uint64_t keep)
             (void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
 }
 
-/* The kernel forgets the parent's death signal when the uid changes, so it is asked for again. */
 static enum status uid_change(const struct sandbox_spec *spec, struct sandbox_report *report)
 {
-    int death_signal = 0;
-    (void)prctl(PR_GET_PDEATHSIG, &death_signal, 0, 0, 0);
+    uid_t uid = spec->uid;
     gid_t gid = spec->gid;
-    if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 ||
-        setresuid(spec->uid, spec->uid, spec->uid) != 0) {
-        sandbox_missing(report, "uid", strerror(errno));
-        return ERR_UNSUPPORTED;
-    }
-    if (death_signal != 0 && prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0) != 0)
-        return ERR_IO;
-    return OK;
+    if (setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0)
+        return OK;
+    sandbox_missing(report, "uid", strerror(errno));
+    return ERR_UNSUPPORTED;
 }
 
 /* True when no way back to any other uid or gid is left. */
@@ -173,6 +168,10 @@ enum status sandbox_identity(const struct sandbox_spec *spec, struct sandbox_rep
         }
         report->layers |= LAYER_UID;
     }
+    /* Every change of a uid on the way, a preload's too, made the kernel forget that a worker dies with its
+     * parent. */
+    if (spec->role != ROLE_SUPERVISOR && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
+        return ERR_IO;
     return OK;
 }
 

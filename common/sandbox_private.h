@@ -14,8 +14,8 @@ void sandbox_missing(struct sandbox_report *report, const char *part, const char
 /* ---- sandbox_identity.c: chroot, uid, capabilities, rlimits, dumpable ---- */
 
 /*
- * chroot, bounding set, groups, uid, capabilities; verified irreversible. ERR_IO, ERR_UNSUPPORTED with
- * report->missing when a privilege survived.
+ * chroot, bounding set, groups, uid, capabilities; verified irreversible. A worker dies with its parent from
+ * here on. ERR_IO, ERR_UNSUPPORTED with report->missing when a privilege survived.
  */
 enum status sandbox_identity(const struct sandbox_spec *spec, struct sandbox_report *report);
 enum status sandbox_rlimits(const struct sandbox_spec *spec, struct sandbox_report *report);

@@ -198,8 +198,10 @@ static enum status setup(struct worker *w, enum message_type type, const union m
 static enum status preload(struct worker *w, struct sandbox_spec *spec)
 {
     struct rlimit files;
-    if (dialer.server_port == 0)
+    if (dialer.server_port == 0) {
+        log_error("dialer: was not told where the server is");
         return ERR_CONFIG;
+    }
     /* Every connection under way is a descriptor; the resolver's threads need no heaps of their own. */
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
