@@ -81,14 +81,15 @@ enum status ipc_recv_packet(int socket, uint8_t *buf, size_t cap, size_t *len, i
     int got = -1;
     ssize_t n;
 
+    /*
+     * ECONNRESET is reported once, when the other end went away before it had read everything of ours; what it had
+     * sent before is still there, its last words among it.
+     */
     do {
         n = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
-            return ERR_AGAIN;
-        return errno == ECONNRESET ? ERR_EOF : ERR_IO;
-    }
+    } while (n < 0 && (errno == EINTR || errno == ECONNRESET));
+    if (n < 0)
+        return errno == EAGAIN || errno == EWOULDBLOCK ? ERR_AGAIN : ERR_IO;
     unsigned count = descriptors_take(&header, &got);
     enum status result = OK;
     if ((header.msg_flags & MSG_TRUNC) != 0)

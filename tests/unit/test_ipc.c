@@ -300,6 +300,27 @@ static void test_two_descriptors_are_refused_and_closed(void **state)
     (void)close(pair[1]);
 }
 
+/* Regression: an end that went away with something unread used to take its own last packet with it. */
+static void test_last_words_are_heard(void **state)
+{
+    const struct msg_session_end said = {.code = 7, .text = "goodbye"};
+    uint8_t buf[IPC_MESSAGE_MAX];
+    size_t len;
+    int pair[2];
+    int fd;
+    (void)state;
+    assert_int_equal(ipc_pair(pair, true), OK);
+    assert_int_equal(ipc_send_packet(pair[0], (const uint8_t *)"unread", 6, -1), OK);
+    assert_int_equal(ipc_encode(MSG_SESSION_END, &said, buf, sizeof buf, &len), OK);
+    assert_int_equal(ipc_send_packet(pair[1], buf, len, -1), OK);
+    assert_int_equal(close(pair[1]), 0);
+    size_t got = 0;
+    assert_int_equal(ipc_recv_packet(pair[0], buf, sizeof buf, &got, &fd), OK);
+    assert_int_equal(got, len);
+    assert_int_equal(ipc_recv_packet(pair[0], buf, sizeof buf, &got, &fd), ERR_EOF);
+    assert_int_equal(close(pair[0]), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_channel_delivers_in_order_and_bounded),
         cmocka_unit_test(test_channel_reports_violations),
         cmocka_unit_test(test_two_descriptors_are_refused_and_closed),
+        cmocka_unit_test(test_last_words_are_heard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
