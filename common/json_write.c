@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See json_write.h. After the first failure nothing more is written, so that a buffer never holds JSON with a hole.
+ * See json_write.h. After the first failure nothing more is written, so that a buffer never holds JSON with a
+ * hole.
  */
 #include "common/json_write.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing JSON (RFC 8259), piece by piece, to a stdio stream or into a fixed buffer. The writer puts the commas,
- * escapes text and keeps it valid UTF-8; the caller says what begins, what ends and what a value is. It reads no
- * JSON and allocates nothing.
+ * Writing JSON (RFC 8259), piece by piece, to a stdio stream or into a fixed buffer. The writer puts the
+ * commas, escapes text and keeps it valid UTF-8; the caller says what begins, what ends and what a value is.
+ * It reads no JSON and allocates nothing.
  */
 #ifndef WORMHOLE_COMMON_JSON_WRITE_H
 #define WORMHOLE_COMMON_JSON_WRITE_H
@@ -21,7 +21,7 @@
 #define JSON_DEPTH 16 /* objects and arrays within each other */
 
 struct json_writer {
-    FILE *file;       /* or: */
+    FILE *file; /* or: */
     char *buf;
     size_t cap, used; /* of buf; used counts what was written, without the NUL */
     bool pretty;      /* a line per value, two blanks per level */
@@ -55,7 +55,8 @@ void json_put_string(struct json_writer *w, const char *key, const char *text);
 void json_put_uint(struct json_writer *w, const char *key, uint64_t value);
 void json_put_bool(struct json_writer *w, const char *key, bool value);
 
-/* OK when everything fitted and was closed again; ERR_SIZE otherwise. A pretty file gets its last newline here. */
+/* OK when everything fitted and was closed again; ERR_SIZE otherwise. A pretty file gets its last newline
+ * here. */
 enum status json_finish(struct json_writer *w);
 
 #endif

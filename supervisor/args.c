@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sorting of the command line's words. Options may stand before or after the command as long as they are global;
+ * Sorting of the command line's words. Options may stand before or after the command as long as they are
+ * global;
  * `--` ends them. Must not print: the caller does.
  */
 #include "supervisor/args.h"
@@ -10,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum status wrong(struct args_error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static enum status wrong(struct args_error *error, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 static enum status wrong(struct args_error *error, const char *format, ...)
 {
     va_list args;
@@ -50,7 +52,8 @@ static const struct cli_option *command_option(const struct cli_command *command
     return option;
 }
 
-static void suggest(const struct cli_option *options, const struct word *word, const char **best, unsigned *distance)
+static void suggest(const struct cli_option *options, const struct word *word, const char **best,
+                    unsigned *distance)
 {
     for (const struct cli_option *o = options; o != NULL && o->flag != NULL; o++) {
         unsigned d = text_distance(word->name, word->len, o->flag, strlen(o->flag));
@@ -75,7 +78,8 @@ static enum status unknown_option(const struct args *args, const struct word *wo
     const struct option *near =
         option_suggest(word->name, word->len, WHERE_GLOBAL | (command != NULL ? command->takes : 0));
     const char *best = near != NULL ? near->flag : NULL;
-    unsigned distance = near != NULL ? text_distance(word->name, word->len, near->flag, strlen(near->flag)) : 99;
+    unsigned distance =
+        near != NULL ? text_distance(word->name, word->len, near->flag, strlen(near->flag)) : 99;
     if (command != NULL) {
         suggest(command->options, word, &best, &distance);
         if (command->shows)
@@ -124,8 +128,8 @@ static const char *value_take(const struct word *word, int argc, char **argv, in
 }
 
 /* An option of the table: its words go to config_load; global ones are judged at once as well. */
-static enum status take_table(struct args *args, const struct option *option, const struct word *word, bool no,
-                              int argc, char **argv, int *i, struct args_error *error)
+static enum status take_table(struct args *args, const struct option *option, const struct word *word,
+                              bool no, int argc, char **argv, int *i, struct args_error *error)
 {
     char why[OPTION_WHY];
     args->options[args->n_options++] = argv[*i];
@@ -167,8 +171,9 @@ static enum status take_option(struct args *args, int argc, char **argv, int *i,
                                   : wrong(error, "--%s: takes no value", own->flag);
     if (own != NULL) {
         const char *value = value_take(&word, argc, argv, i);
-        return value != NULL ? take_own(args, own, value, error)
-                             : wrong(error, "--%s: needs a value: --%s %s", own->flag, own->flag, own->argument);
+        return value != NULL
+                   ? take_own(args, own, value, error)
+                   : wrong(error, "--%s: needs a value: --%s %s", own->flag, own->flag, own->argument);
     }
     unsigned where = WHERE_GLOBAL | (command != NULL ? command->takes : 0);
     const struct option *option = option_find(word.name, word.len, where);
@@ -198,8 +203,8 @@ static enum status take_command(struct args *args, const char *word, struct args
         }
     }
     bool say = best != NULL && text_is_near(distance, strlen(word));
-    return wrong(error, "unknown command \"%.60s\"%s%s%s", word, say ? "; did you mean \"" : "", say ? best : "",
-                 say ? "\"?" : "");
+    return wrong(error, "unknown command \"%.60s\"%s%s%s", word, say ? "; did you mean \"" : "",
+                 say ? best : "", say ? "\"?" : "");
 }
 
 /* "list, accept, decline". */
@@ -229,9 +234,10 @@ static enum status take_verb(struct args *args, const char *word, struct args_er
     }
     verbs_text(args->command, list, sizeof list);
     if (best != NULL && text_is_near(distance, strlen(word)))
-        return wrong(error, "unknown command \"%s %.60s\"; did you mean \"%s\"?", args->command->name, word, best);
-    return wrong(error, "unknown command \"%s %.60s\"; %s has: %s", args->command->name, word, args->command->name,
-                 list);
+        return wrong(error, "unknown command \"%s %.60s\"; did you mean \"%s\"?", args->command->name, word,
+                     best);
+    return wrong(error, "unknown command \"%s %.60s\"; %s has: %s", args->command->name, word,
+                 args->command->name, list);
 }
 
 static enum status take_word(struct args *args, char *word, struct args_error *error)
@@ -249,7 +255,10 @@ static enum status check_count(const struct args *args, struct args_error *error
 {
     const struct cli_command *command = args->command;
     const char *what = args->verb != NULL ? args->verb->argument : command->argument;
-    int most = args->verb == NULL ? (int)command->max_arguments : what == NULL ? 0 : args->verb->many ? 1000 : 1;
+    int most = args->verb == NULL ? (int)command->max_arguments
+               : what == NULL     ? 0
+               : args->verb->many ? 1000
+                                  : 1;
     int least = args->verb == NULL ? (int)command->min_arguments : what == NULL ? 0 : 1;
     char name[100], list[200];
     (void)snprintf(name, sizeof name, "%s%s%s", command->name, args->verb != NULL ? " " : "",

@@ -14,17 +14,17 @@ struct args {
     const struct cli_command *command; /* NULL: none was given */
     const struct cli_verb *verb;
     bool help, version;
-    const char *config_file;          /* --config; NULL: not given */
-    char **options;                   /* words for config_load, flags with their values; the words are argv's */
+    const char *config_file; /* --config; NULL: not given */
+    char **options;          /* words for config_load, flags with their values; the words are argv's */
     int n_options;
-    char **positional;                /* without the verb */
+    char **positional; /* without the verb */
     int n_positional;
     struct {
         const struct cli_option *option;
-        const char *value;            /* "" for a switch */
+        const char *value; /* "" for a switch */
     } own[ARGS_OWN_MAX];
     size_t n_own;
-    struct config *globals;           /* the global options alone, checked, for commands that load no file */
+    struct config *globals; /* the global options alone, checked, for commands that load no file */
 };
 
 struct args_error {

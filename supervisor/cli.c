@@ -24,7 +24,8 @@ const struct cli_command *const cli_commands[] = {
 
 const struct cli_option cli_output_options[] = {
     {"output", "FORMAT",
-     "(table|tsv|json) table: aligned, with a header; tsv: tab-separated without a header, for scripts; json. "
+     "(table|tsv|json) table: aligned, with a header; tsv: tab-separated without a header, for scripts; "
+     "json. "
      "Default: table on a terminal, tsv in a pipe",
      "table|tsv|json", COMPLETE_WORDS},
     {NULL, NULL, NULL, NULL, COMPLETE_NOTHING},

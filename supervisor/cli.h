@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command line's shape: what a command is called, takes and does, in tables that feed the parser, --help, the
- * manual pages and shell completion alike. One file per command (cli_*.c) holds its table entry and its code.
- * Commands talk to a running server or client over the control socket only; they never open the database of a
- * running server and never link the network.
+ * The command line's shape: what a command is called, takes and does, in tables that feed the parser, --help,
+ * the manual pages and shell completion alike. One file per command (cli_*.c) holds its table entry and its
+ * code. Commands talk to a running server or client over the control socket only; they never open the
+ * database of a running server and never link the network.
  */
 #ifndef WORMHOLE_SUPERVISOR_CLI_H
 #define WORMHOLE_SUPERVISOR_CLI_H
@@ -50,16 +50,16 @@ struct cli_example {
 
 struct cli_command {
     const char *name, *summary;
-    const char *description; /* paragraphs, an empty line between them */
-    const char *usage;       /* what follows the name in "wormhole NAME …", when it is not plain */
-    const struct cli_verb *verbs;       /* ended by a NULL name; NULL: none */
-    const char *argument;               /* positional arguments of a command without verbs */
+    const char *description;      /* paragraphs, an empty line between them */
+    const char *usage;            /* what follows the name in "wormhole NAME …", when it is not plain */
+    const struct cli_verb *verbs; /* ended by a NULL name; NULL: none */
+    const char *argument;         /* positional arguments of a command without verbs */
     unsigned min_arguments, max_arguments;
     enum cli_complete complete;
-    const struct cli_option *options;   /* ended by a NULL flag; NULL: none */
-    unsigned takes;                     /* WHERE_SERVER, WHERE_CLIENT: those of the option table besides the global ones */
-    bool shows;                         /* has --output */
-    bool asks_client;                   /* makes sense towards a client too */
+    const struct cli_option *options; /* ended by a NULL flag; NULL: none */
+    unsigned takes;   /* WHERE_SERVER, WHERE_CLIENT: those of the option table besides the global ones */
+    bool shows;       /* has --output */
+    bool asks_client; /* makes sense towards a client too */
     const struct cli_example *examples; /* ended by a NULL command */
     const char *see_also;               /* for the manual: "wormhole-join(8), wormhole.yaml(5)" */
     unsigned section;                   /* of the manual: 1 or 8 */

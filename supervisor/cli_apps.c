@@ -35,9 +35,18 @@ static bool app_row(void *arg, enum message_type type, const union message *row)
     if (type != MSG_ROW_APP || (listing->peer != NULL && strcmp(a->peer, listing->peer) != 0))
         return true;
     const struct cell cells[] = {
-        CELL_TEXT(a->peer),      CELL_TEXT(a->app),       CELL_TEXT(a->endpoint),        CELL_TEXT(a->state),
-        CELL_NUMBER(a->connected), CELL_NUMBER(a->streams), CELL_NUMBER(a->streams_total), CELL_NUMBER(a->refused),
-        CELL_NUMBER(a->bytes_in), CELL_NUMBER(a->bytes_out), CELL_TEXT(a->address),        CELL_NUMBER(a->port),
+        CELL_TEXT(a->peer),
+        CELL_TEXT(a->app),
+        CELL_TEXT(a->endpoint),
+        CELL_TEXT(a->state),
+        CELL_NUMBER(a->connected),
+        CELL_NUMBER(a->streams),
+        CELL_NUMBER(a->streams_total),
+        CELL_NUMBER(a->refused),
+        CELL_NUMBER(a->bytes_in),
+        CELL_NUMBER(a->bytes_out),
+        CELL_TEXT(a->address),
+        CELL_NUMBER(a->port),
     };
     output_row(&listing->out, cells);
     return true;
@@ -55,8 +64,9 @@ static int apps_run(const struct args *args)
     int written = output_end(&listing.out);
     cli_client_close(client);
     if (code == EXIT_DONE && listing.out.format == OUTPUT_TABLE && listing.out.n_rows == 0)
-        (void)fprintf(stderr, listing.peer != NULL ? "This peer exposes nothing now; see wormhole peers list\n"
-                                                   : "Nothing is exposed now; see wormhole peers list\n");
+        (void)fprintf(stderr, listing.peer != NULL
+                                  ? "This peer exposes nothing now; see wormhole peers list\n"
+                                  : "Nothing is exposed now; see wormhole peers list\n");
     return code != EXIT_DONE ? code : written;
 }
 
@@ -77,10 +87,12 @@ const struct cli_command cli_apps = {
     .summary = "shows what is exposed, where it listens and what flows",
     .description =
         "On a server: the apps of all connected clients (and of those within the grace period after a lost "
-        "connection), the address and port where each listens, live streams and bytes. IN is what came from the app, "
+        "connection), the address and port where each listens, live streams and bytes. IN is what came from "
+        "the app, "
         "OUT what went to it.\n\n"
         "On a client (--client): what it offers, and what the server says about each app.\n\n"
-        "Columns in a pipe: peer, app, endpoint, state, connected, streams, streams in all, refused, bytes in, bytes "
+        "Columns in a pipe: peer, app, endpoint, state, connected, streams, streams in all, refused, bytes "
+        "in, bytes "
         "out, address, port.",
     .options = options,
     .shows = true,

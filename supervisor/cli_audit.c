@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `wormhole audit`: who decided what and when, whether the record is whole, and the record for other programs. Reads
- * only.
+ * `wormhole audit`: who decided what and when, whether the record is whole, and the record for other
+ * programs. Reads only.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -14,17 +14,19 @@
 #include "supervisor/cli_output.h"
 
 static const struct column columns[] = {
-    {"seq", "SEQ", COLUMN_NUMBER},      {"time_ms", "TIME", COLUMN_TIME_MS},       {"action", "ACTION", COLUMN_TEXT},
-    {"name", "NAME", COLUMN_TEXT},      {"actor_kind", "BY", COLUMN_TEXT},         {"actor", "WHO", COLUMN_TEXT},
-    {"remote", "ADDRESS", COLUMN_TEXT}, {"fingerprint", "FINGERPRINT", COLUMN_TEXT}, {"detail", "DETAIL", COLUMN_TEXT},
+    {"seq", "SEQ", COLUMN_NUMBER},      {"time_ms", "TIME", COLUMN_TIME_MS},
+    {"action", "ACTION", COLUMN_TEXT},  {"name", "NAME", COLUMN_TEXT},
+    {"actor_kind", "BY", COLUMN_TEXT},  {"actor", "WHO", COLUMN_TEXT},
+    {"remote", "ADDRESS", COLUMN_TEXT}, {"fingerprint", "FINGERPRINT", COLUMN_TEXT},
+    {"detail", "DETAIL", COLUMN_TEXT},
 };
 
 static bool list_row(void *arg, const struct store_audit_row *r)
 {
     const struct cell cells[] = {
-        CELL_NUMBER(r->seq),      CELL_NUMBER(r->time_ms), CELL_TEXT(r->action), CELL_TEXT(r->name),
-        CELL_TEXT(r->actor_kind), CELL_TEXT(r->actor),     CELL_TEXT(r->remote), CELL_TEXT(r->fingerprint),
-        CELL_TEXT(r->detail),
+        CELL_NUMBER(r->seq),  CELL_NUMBER(r->time_ms),   CELL_TEXT(r->action),
+        CELL_TEXT(r->name),   CELL_TEXT(r->actor_kind),  CELL_TEXT(r->actor),
+        CELL_TEXT(r->remote), CELL_TEXT(r->fingerprint), CELL_TEXT(r->detail),
     };
     output_row(arg, cells);
     return true;
@@ -96,7 +98,9 @@ static int verify_run(const struct args *args)
     for (size_t i = 0; i < sizeof v.last_hash; i++)
         (void)snprintf(hash + 2 * i, 3, "%02x", v.last_hash[i]);
     static const struct column result[] = {
-        {"intact", "intact", COLUMN_YES_NO}, {"rows", "rows", COLUMN_NUMBER}, {"bad_seq", NULL, COLUMN_NUMBER},
+        {"intact", "intact", COLUMN_YES_NO},
+        {"rows", "rows", COLUMN_NUMBER},
+        {"bad_seq", NULL, COLUMN_NUMBER},
         {"last_hash", "last hash", COLUMN_TEXT},
     };
     const struct cell cells[] = {CELL_NUMBER(v.why == NULL), CELL_NUMBER(v.rows), CELL_NUMBER(v.bad_seq),
@@ -104,13 +108,15 @@ static int verify_run(const struct args *args)
     int written = output_record(output_format_of(args), result, cells, sizeof result / sizeof result[0]);
     if (v.why == NULL)
         return written;
-    cli_error("the audit log was tampered with or is damaged: row %" PRIu64 ": %s. Keep a copy of the file, and compare "
+    cli_error("the audit log was tampered with or is damaged: row %" PRIu64
+              ": %s. Keep a copy of the file, and compare "
               "with a backup or an export",
               v.bad_seq, v.why);
     return EXIT_FAILED;
 }
 
-struct export {
+struct export
+{
     const char *format;
     uint64_t rows;
 };
@@ -218,15 +224,17 @@ static const struct cli_verb verbs[] = {
     {"list", NULL, "shows the record, oldest first", COMPLETE_NOTHING, false, list_run},
     {"verify", NULL, "recomputes the chain of hashes; exit code 1 when a row was changed, added or removed",
      COMPLETE_NOTHING, false, verify_run},
-    {"export", NULL, "writes the record with its hashes for other programs", COMPLETE_NOTHING, false, export_run},
+    {"export", NULL, "writes the record with its hashes for other programs", COMPLETE_NOTHING, false,
+     export_run},
     {NULL, NULL, NULL, COMPLETE_NOTHING, false, NULL},
 };
 
 static const struct cli_option options[] = {
     {"db", "FILE", "read a copied database file instead of asking the server", NULL, COMPLETE_FILE},
     {"after", "SEQ", "list, export: only rows after this number", NULL, COMPLETE_NOTHING},
-    {"format", "FORMAT", "(json|jsonl|csv) export: one JSON array, one JSON object per line, or CSV with a header; "
-                         "default json",
+    {"format", "FORMAT",
+     "(json|jsonl|csv) export: one JSON array, one JSON object per line, or CSV with a header; "
+     "default json",
      "json|jsonl|csv", COMPLETE_WORDS},
     {NULL, NULL, NULL, NULL, COMPLETE_NOTHING},
 };
@@ -242,12 +250,15 @@ const struct cli_command cli_audit = {
     .name = "audit",
     .summary = "shows, verifies or exports the record of all decisions",
     .description =
-        "Every request, decision and automatic approval is recorded with time, actor and address in an append-only "
-        "table in which each row carries the hash of the one before it. A row can neither be changed nor taken out "
+        "Every request, decision and automatic approval is recorded with time, actor and address in an "
+        "append-only "
+        "table in which each row carries the hash of the one before it. A row can neither be changed nor "
+        "taken out "
         "without breaking every later hash; verify finds the first row that does not fit. To notice that the "
         "newest rows were cut off, keep the last hash that verify prints somewhere else.\n\n"
         "Works on the running server, or on a copy of the database with --db.\n\n"
-        "Columns of list in a pipe: number, time, action, name, kind of actor, actor, address, fingerprint, detail.",
+        "Columns of list in a pipe: number, time, action, name, kind of actor, actor, address, fingerprint, "
+        "detail.",
     .verbs = verbs,
     .options = options,
     .shows = true,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `wormhole check-config`: judges a configuration without starting anything and prints what would be in force, as
- * YAML that can be used again. Never prints a password.
+ * `wormhole check-config`: judges a configuration without starting anything and prints what would be in
+ * force, as YAML that can be used again. Never prints a password.
  */
 #include <stdio.h>
 #include <string.h>
@@ -58,7 +58,8 @@ static void print_yaml_list(const struct config *config, const struct option *op
 static void print_yaml(const struct config *config)
 {
     char text[1200];
-    (void)printf("# Effective configuration of `wormhole %s`", config->side == SIDE_SERVER ? "listen" : "join");
+    (void)printf("# Effective configuration of `wormhole %s`",
+                 config->side == SIDE_SERVER ? "listen" : "join");
     (void)printf("%s%s\n", config->config_file != NULL ? ", from " : "; no file was read",
                  config->config_file != NULL ? config->config_file : "");
     for (size_t i = 0; i < option_count; i++) {
@@ -71,7 +72,8 @@ static void print_yaml(const struct config *config)
         }
         option_format(option, config, text, sizeof text);
         if (option->type == OPTION_STR && text[0] == '\0') {
-            (void)printf(strcmp(option->flag, "proxy") == 0 ? "proxy: \"none\"\n" : "# %s: not set\n", option->flag);
+            (void)printf(strcmp(option->flag, "proxy") == 0 ? "proxy: \"none\"\n" : "# %s: not set\n",
+                         option->flag);
             continue;
         }
         (void)printf("%s: ", option->flag);
@@ -89,8 +91,8 @@ static void json_apps(struct json_writer *json, const struct config_apps *apps)
     for (size_t i = 0; i < apps->n_items; i++) {
         char address[300];
         bool v6 = strchr(apps->items[i].host, ':') != NULL;
-        (void)snprintf(address, sizeof address, "%s%s%s:%u", v6 ? "[" : "", apps->items[i].host, v6 ? "]" : "",
-                       apps->items[i].port);
+        (void)snprintf(address, sizeof address, "%s%s%s:%u", v6 ? "[" : "", apps->items[i].host,
+                       v6 ? "]" : "", apps->items[i].port);
         json_begin_object(json);
         json_put_string(json, "name", apps->items[i].name);
         json_put_string(json, "address", address);
@@ -140,7 +142,8 @@ static enum status load_either(const struct args *args, struct config **config, 
 {
     struct config_error client_error;
     int client_code = EXIT_FAILED;
-    if (config_load(SIDE_SERVER, args->config_file, args->n_options, args->options, config, error, exit_code) == OK)
+    if (config_load(SIDE_SERVER, args->config_file, args->n_options, args->options, config, error,
+                    exit_code) == OK)
         return OK;
     if (config_load(SIDE_CLIENT, args->config_file, args->n_options, args->options, config, &client_error,
                     &client_code) == OK)
@@ -169,8 +172,8 @@ static int check_run(const struct args *args)
     if (side == NULL)
         st = load_either(args, &config, &error, &exit_code);
     else
-        st = config_load(strcmp(side, "listen") == 0 ? SIDE_SERVER : SIDE_CLIENT, args->config_file, args->n_options,
-                         args->options, &config, &error, &exit_code);
+        st = config_load(strcmp(side, "listen") == 0 ? SIDE_SERVER : SIDE_CLIENT, args->config_file,
+                         args->n_options, args->options, &config, &error, &exit_code);
     if (st != OK) {
         cli_error("%s", error.text);
         return exit_code;
@@ -186,8 +189,8 @@ static int check_run(const struct args *args)
 }
 
 static const struct cli_option options[] = {
-    {"output", "FORMAT", "(yaml|json) yaml, the default, can be used as a configuration file again", "yaml|json",
-     COMPLETE_WORDS},
+    {"output", "FORMAT", "(yaml|json) yaml, the default, can be used as a configuration file again",
+     "yaml|json", COMPLETE_WORDS},
     {"quiet", NULL, "print nothing when all is well", NULL, COMPLETE_NOTHING},
     {NULL, NULL, NULL, NULL, COMPLETE_NOTHING},
 };
@@ -195,19 +198,22 @@ static const struct cli_option options[] = {
 static const struct cli_example examples[] = {
     {"wormhole check-config listen", "what `wormhole listen` would run with"},
     {"wormhole check-config join --config ./client.yaml --quiet && echo fine", "for scripts"},
-    {"wormhole check-config listen --port 443 --output json", "the same options as listen and join, checked together"},
+    {"wormhole check-config listen --port 443 --output json",
+     "the same options as listen and join, checked together"},
     {NULL, NULL},
 };
 
 const struct cli_command cli_check_config = {
     .name = "check-config",
     .summary = "checks a configuration and prints what would be in force",
-    .description =
-        "Reads the configuration as listen or join would, with the same options, and prints the effective one: every "
-        "option, its value, and where it comes from. Exits with 0, or with 78 (64 for an option given here) and one "
-        "line that says file, line, column and what is wrong.\n\n"
-        "Without listen or join the file is tried as a server's and then as a client's. A proxy's password is not "
-        "printed.",
+    .description = "Reads the configuration as listen or join would, with the same options, and prints the "
+                   "effective one: every "
+                   "option, its value, and where it comes from. Exits with 0, or with 78 (64 for an option "
+                   "given here) and one "
+                   "line that says file, line, column and what is wrong.\n\n"
+                   "Without listen or join the file is tried as a server's and then as a client's. A proxy's "
+                   "password is not "
+                   "printed.",
     .usage = "[listen|join] [OPTION…]",
     .argument = "listen|join",
     .max_arguments = 1,

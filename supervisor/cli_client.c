@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Questions and decisions over the control socket. What comes back is judged by the same permit table as between
- * the processes: a command must not believe more of a socket than a worker does.
+ * Questions and decisions over the control socket. What comes back is judged by the same permit table as
+ * between the processes: a command must not believe more of a socket than a worker does.
  */
 #include "supervisor/cli_client.h"
 
@@ -51,12 +51,14 @@ static int explain_no_socket(const struct args *args, const struct cli_socket *s
 {
     const char *daemon = args_has(args, "client") ? "join" : "listen";
     if (error == EACCES || error == EPERM) {
-        cli_error("you may not use the control socket %s: use sudo, or become a member of the group that owns it",
-                  path);
+        cli_error(
+            "you may not use the control socket %s: use sudo, or become a member of the group that owns it",
+            path);
         return EXIT_NOT_PERMITTED;
     }
     if (error == ECONNREFUSED)
-        cli_error("nobody answers at %s: the process that made it is gone; start `wormhole %s` again", path, daemon);
+        cli_error("nobody answers at %s: the process that made it is gone; start `wormhole %s` again", path,
+                  daemon);
     else if (error != ENOENT)
         cli_error("cannot use the control socket %s: %s", path, strerror(error));
     else if (n == 1)
@@ -65,7 +67,8 @@ static int explain_no_socket(const struct args *args, const struct cli_socket *s
         cli_error("no `wormhole %s` is running here: there is no control socket at", daemon);
     for (size_t i = 0; error == ENOENT && n > 1 && i < n; i++)
         (void)fprintf(stderr, "  %s\n", sockets[i].path);
-    (void)fprintf(stderr, "If its socket is somewhere else: wormhole --control-socket PATH %s … (or --config FILE)\n",
+    (void)fprintf(stderr,
+                  "If its socket is somewhere else: wormhole --control-socket PATH %s … (or --config FILE)\n",
                   args->command->name);
     return EXIT_UNAVAILABLE;
 }
@@ -162,7 +165,8 @@ static int receive_message(struct cli_client *client, uint64_t deadline_ms, enum
     if (st == OK)
         st = ipc_permit_check(&client->permit, *type, &why);
     if (st != OK)
-        return lost(client, why != NULL ? why : "it speaks another version; use the wormhole that is running");
+        return lost(client,
+                    why != NULL ? why : "it speaks another version; use the wormhole that is running");
     return EXIT_DONE;
 }
 
@@ -229,7 +233,8 @@ int cli_decide(struct cli_client *client, enum decision action, const char *subj
     struct msg_result result = {.outcome = OUTCOME_FAILED};
     struct msg_decide decide = {.request = ++client->request, .action = (uint8_t)action};
     if (strlen(subject) >= sizeof decide.subject || (name != NULL && strlen(name) >= sizeof decide.name)) {
-        cli_error("\"%.60s…\" is too long", name != NULL && strlen(name) >= sizeof decide.name ? name : subject);
+        cli_error("\"%.60s…\" is too long",
+                  name != NULL && strlen(name) >= sizeof decide.name ? name : subject);
         return EXIT_USAGE_ERROR;
     }
     (void)snprintf(decide.subject, sizeof decide.subject, "%s", subject);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Layout of --help from the command tables and the option table. No text about a single option or command may be
- * written here: it belongs into its table, so that manuals and completion have it too.
+ * Layout of --help from the command tables and the option table. No text about a single option or command may
+ * be written here: it belongs into its table, so that manuals and completion have it too.
  */
 #include "supervisor/cli_help.h"
 
@@ -92,7 +92,8 @@ static void print_table_option(FILE *out, const struct option *option)
                    option->argument != NULL ? option->argument : "");
     for (size_t i = 0; option->type == OPTION_ENUM && option_choice(option, i) != NULL; i++) {
         size_t used = strlen(words);
-        (void)snprintf(words + used, sizeof words - used, "%s%s", i == 0 ? " (" : ", ", option_choice(option, i));
+        (void)snprintf(words + used, sizeof words - used, "%s%s", i == 0 ? " (" : ", ",
+                       option_choice(option, i));
     }
     option_format_default(option, value, sizeof value);
     bool show = value[0] != '\0' && !(option->type == OPTION_BOOL && option->number == 0);
@@ -124,9 +125,9 @@ void help_usage_lines(const struct cli_command *command, void (*line)(void *arg,
 {
     char text[300];
     for (const struct cli_verb *v = command->verbs; v != NULL && v->name != NULL; v++) {
-        (void)snprintf(text, sizeof text, "%s %s%s%s%s%s", command->name, v->name, v->argument != NULL ? " " : "",
-                       v->argument != NULL ? v->argument : "", v->many ? "…" : "",
-                       command->options != NULL ? " [OPTION…]" : "");
+        (void)snprintf(text, sizeof text, "%s %s%s%s%s%s", command->name, v->name,
+                       v->argument != NULL ? " " : "", v->argument != NULL ? v->argument : "",
+                       v->many ? "…" : "", command->options != NULL ? " [OPTION…]" : "");
         line(arg, text);
     }
     if (command->verbs != NULL)
@@ -136,7 +137,8 @@ void help_usage_lines(const struct cli_command *command, void (*line)(void *arg,
         (void)snprintf(text, sizeof text, "%s %s", command->name, command->usage);
     else
         (void)snprintf(text, sizeof text, "%s%s%s%s", command->name, options ? " [OPTION…]" : "",
-                       command->argument != NULL ? " " : "", command->argument != NULL ? command->argument : "");
+                       command->argument != NULL ? " " : "",
+                       command->argument != NULL ? command->argument : "");
     line(arg, text);
 }
 
@@ -169,8 +171,10 @@ void help_command(FILE *out, const struct cli_command *command)
         (void)fputc('\n', out);
     }
     if (command->takes == WHERE_BOTH) {
-        print_wrapped(out, "It takes every option of `wormhole listen` or of `wormhole join`, and those that all "
-                           "commands take (wormhole --help).", 0, 0);
+        print_wrapped(out,
+                      "It takes every option of `wormhole listen` or of `wormhole join`, and those that all "
+                      "commands take (wormhole --help).",
+                      0, 0);
         (void)fputc('\n', out);
     } else if (command->takes != 0) {
         print_table_options(out, command->takes, "Options (each is a key of the configuration file too):");
@@ -196,25 +200,29 @@ void help_command(FILE *out, const struct cli_command *command)
 void help_program(FILE *out)
 {
     (void)fprintf(out, "Usage: wormhole [OPTION…] COMMAND [OPTION…]\n\n");
-    print_paragraphs(out, "Exposes services that live behind firewalls on a central host or cluster: clients (join) open "
-                          "one outbound connection to a server (listen), and an operator approves each client once, "
-                          "by the fingerprint of its key.");
+    print_paragraphs(
+        out, "Exposes services that live behind firewalls on a central host or cluster: clients (join) open "
+             "one outbound connection to a server (listen), and an operator approves each client once, "
+             "by the fingerprint of its key.");
     (void)fprintf(out, "Commands:\n");
     for (size_t i = 0; cli_commands[i] != NULL; i++)
         print_entry(out, cli_commands[i]->name, cli_commands[i]->summary);
     (void)fprintf(out, "\nOptions, before or after the command:\n");
-    print_entry(out, "--config FILE", "the configuration file; default " WORMHOLE_SYSCONF_DIR
-                                      "/server.yaml for listen, " WORMHOLE_SYSCONF_DIR "/client.yaml for join");
+    print_entry(out, "--config FILE",
+                "the configuration file; default " WORMHOLE_SYSCONF_DIR
+                "/server.yaml for listen, " WORMHOLE_SYSCONF_DIR "/client.yaml for join");
     for (size_t i = 0; i < option_count; i++)
         if (option_table[i].where == WHERE_GLOBAL)
             print_table_option(out, &option_table[i]);
     print_entry(out, "--help", "this text; after a command: about that command");
     print_entry(out, "--version", "the version and nothing else");
     (void)fprintf(out, "\n");
-    print_paragraphs(out, "An option is written --option VALUE or --option=VALUE; a switch --switch, --no-switch or "
-                          "--switch=false. Times have a unit (500ms, 25s, 10m, 24h), sizes may have one (32k, 8M).");
-    print_paragraphs(out, "Exit codes: 0 done, 1 failed, 64 wrong usage, 69 server not reachable, 77 not permitted, 78 "
-                          "bad configuration.");
+    print_paragraphs(
+        out, "An option is written --option VALUE or --option=VALUE; a switch --switch, --no-switch or "
+             "--switch=false. Times have a unit (500ms, 25s, 10m, 24h), sizes may have one (32k, 8M).");
+    print_paragraphs(
+        out, "Exit codes: 0 done, 1 failed, 64 wrong usage, 69 server not reachable, 77 not permitted, 78 "
+             "bad configuration.");
     (void)fprintf(out, "More: wormhole COMMAND --help, man wormhole, man wormhole.yaml\n");
 }
 

@@ -17,6 +17,7 @@ void help_command(FILE *out, const struct cli_command *command);
 void help_hint(FILE *out);
 
 /* "requests list" and so on, one call per line of usage; used by the manual too. */
-void help_usage_lines(const struct cli_command *command, void (*line)(void *arg, const char *text), void *arg);
+void help_usage_lines(const struct cli_command *command, void (*line)(void *arg, const char *text),
+                      void *arg);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `wormhole keys`: this host's own identity. The key itself is never shown: only the crypto worker can read it.
+ * `wormhole keys`: this host's own identity. The key itself is never shown: only the crypto worker can read
+ * it.
  */
 #include <stdio.h>
 
@@ -50,9 +51,8 @@ static int show_run(const struct args *args)
     }
     uint64_t now = clock_wall_s(), age = now > found.key.created ? now - found.key.created : 0;
     const struct cell cells[] = {
-        CELL_TEXT(found.key.kind),      CELL_TEXT(found.key.fingerprint),
-        CELL_NUMBER(found.key.bits),    CELL_NUMBER(found.key.created),
-        CELL_NUMBER(age * 1000),        CELL_TEXT(found.key.path),
+        CELL_TEXT(found.key.kind),         CELL_TEXT(found.key.fingerprint), CELL_NUMBER(found.key.bits),
+        CELL_NUMBER(found.key.created),    CELL_NUMBER(age * 1000),          CELL_TEXT(found.key.path),
         CELL_TEXT(found.key.known_server),
     };
     return output_record(output_format_of(args), columns, cells, sizeof columns / sizeof columns[0]);
@@ -80,9 +80,11 @@ static int rotate_run(const struct args *args)
 }
 
 static const struct cli_verb verbs[] = {
-    {"show", NULL, "shows the fingerprint, age and place of this host's key", COMPLETE_NOTHING, false, show_run},
-    {"rotate", NULL, "replaces the key by a new one that the other side accepts because the old one signed it (not in "
-                     "this version yet)",
+    {"show", NULL, "shows the fingerprint, age and place of this host's key", COMPLETE_NOTHING, false,
+     show_run},
+    {"rotate", NULL,
+     "replaces the key by a new one that the other side accepts because the old one signed it (not in "
+     "this version yet)",
      COMPLETE_NOTHING, false, rotate_run},
     {NULL, NULL, NULL, COMPLETE_NOTHING, false, NULL},
 };
@@ -97,9 +99,11 @@ const struct cli_command cli_keys = {
     .name = "keys",
     .summary = "shows this host's own identity",
     .description =
-        "Shows the identity of the server (or, with --client, of the client) that runs on this host. A fingerprint is "
+        "Shows the identity of the server (or, with --client, of the client) that runs on this host. A "
+        "fingerprint is "
         "SHA256: and the unpadded base64url of SHA-256 over the key's whole DER SubjectPublicKeyInfo; with "
-        "openssl: openssl pkey -in FILE -pubout -outform DER | openssl dgst -sha256 -binary | basenc --base64url.",
+        "openssl: openssl pkey -in FILE -pubout -outform DER | openssl dgst -sha256 -binary | basenc "
+        "--base64url.",
     .verbs = verbs,
     .shows = true,
     .asks_client = true,

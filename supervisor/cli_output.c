@@ -18,7 +18,9 @@ enum output_format output_format_of(const struct args *args)
 {
     const char *value = args_value(args, "output");
     if (value != NULL)
-        return strcmp(value, "json") == 0 ? OUTPUT_JSON : strcmp(value, "tsv") == 0 ? OUTPUT_TSV : OUTPUT_TABLE;
+        return strcmp(value, "json") == 0  ? OUTPUT_JSON
+               : strcmp(value, "tsv") == 0 ? OUTPUT_TSV
+                                           : OUTPUT_TABLE;
     return isatty(STDOUT_FILENO) == 1 ? OUTPUT_TABLE : OUTPUT_TSV;
 }
 
@@ -34,11 +36,17 @@ bool output_can_ask(void)
     return isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1;
 }
 
+/* 0 is never; what lies past the year 9999 is nonsense. */
+static bool time_is_real(uint64_t unix_seconds)
+{
+    return unix_seconds != 0 && unix_seconds < UINT64_C(253402300800);
+}
+
 void output_time(uint64_t unix_seconds, char *buf, size_t cap)
 {
     time_t when = (time_t)unix_seconds;
     struct tm local;
-    if (unix_seconds == 0 || localtime_r(&when, &local) == NULL ||
+    if (!time_is_real(unix_seconds) || localtime_r(&when, &local) == NULL ||
         strftime(buf, cap, "%Y-%m-%d %H:%M:%S", &local) == 0)
         (void)snprintf(buf, cap, "-");
 }
@@ -47,7 +55,8 @@ static void time_utc(uint64_t unix_seconds, char *buf, size_t cap)
 {
     time_t when = (time_t)unix_seconds;
     struct tm utc;
-    if (unix_seconds == 0 || gmtime_r(&when, &utc) == NULL || strftime(buf, cap, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
+    if (!time_is_real(unix_seconds) || gmtime_r(&when, &utc) == NULL ||
+        strftime(buf, cap, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
         (void)snprintf(buf, cap, "-");
 }
 
@@ -80,8 +89,8 @@ void output_bytes(uint64_t bytes, char *buf, size_t cap)
     (void)snprintf(buf, cap, "%" PRIu64 ".%" PRIu64 " %s", tenths / 10, tenths % 10, units[unit]);
 }
 
-void output_cell_text(enum output_format format, const struct column *column, const struct cell *cell, char *buf,
-                      size_t cap)
+void output_cell_text(enum output_format format, const struct column *column, const struct cell *cell,
+                      char *buf, size_t cap)
 {
     bool people = format == OUTPUT_TABLE;
     switch (column->kind) {
@@ -128,7 +137,8 @@ void output_json_cell(struct json_writer *json, const struct column *column, con
         json_put_uint(json, column->key, cell->number);
 }
 
-void output_begin(struct output *out, enum output_format format, const struct column *columns, size_t n_columns)
+void output_begin(struct output *out, enum output_format format, const struct column *columns,
+                  size_t n_columns)
 {
     *out = (struct output){.format = format, .columns = columns, .n_columns = n_columns};
     out->colour = output_colour(STDOUT_FILENO);
@@ -201,9 +211,10 @@ static const char *state_colour(const char *text)
     static const struct {
         const char *word, *colour;
     } colours[] = {
-        {"approved", "\033[32m"}, {"connected", "\033[32m"}, {"listening", "\033[32m"}, {"ok", "\033[32m"},
-        {"pending", "\033[33m"},  {"waiting", "\033[33m"},   {"grace", "\033[33m"},     {"declined", "\033[31m"},
-        {"revoked", "\033[31m"},  {"refused", "\033[31m"},   {"failed", "\033[31m"},
+        {"approved", "\033[32m"}, {"connected", "\033[32m"}, {"listening", "\033[32m"},
+        {"ok", "\033[32m"},       {"pending", "\033[33m"},   {"waiting", "\033[33m"},
+        {"grace", "\033[33m"},    {"declined", "\033[31m"},  {"revoked", "\033[31m"},
+        {"refused", "\033[31m"},  {"failed", "\033[31m"},
     };
     for (size_t i = 0; i < sizeof colours / sizeof colours[0]; i++)
         if (strncmp(text, colours[i].word, strlen(colours[i].word)) == 0)

@@ -46,10 +46,10 @@ static const struct column show_columns[COLUMNS] = {
 static void fill(const struct msg_row_peer *p, struct cell cells[COLUMNS])
 {
     const struct cell all[COLUMNS] = {
-        CELL_TEXT(p->name),          CELL_TEXT(p->status),        CELL_TEXT(p->fingerprint),
-        CELL_TEXT(p->remote),        CELL_NUMBER(p->connections), CELL_NUMBER(p->apps),
-        CELL_NUMBER(p->last_seen),   CELL_NUMBER(p->first_seen),  CELL_NUMBER(p->decided_at),
-        CELL_TEXT(p->decided_by),    CELL_NUMBER(p->bits),        CELL_TEXT(p->superseded_by),
+        CELL_TEXT(p->name),        CELL_TEXT(p->status),        CELL_TEXT(p->fingerprint),
+        CELL_TEXT(p->remote),      CELL_NUMBER(p->connections), CELL_NUMBER(p->apps),
+        CELL_NUMBER(p->last_seen), CELL_NUMBER(p->first_seen),  CELL_NUMBER(p->decided_at),
+        CELL_TEXT(p->decided_by),  CELL_NUMBER(p->bits),        CELL_TEXT(p->superseded_by),
     };
     memcpy(cells, all, sizeof all);
 }
@@ -76,7 +76,8 @@ static int list_run(const struct args *args)
     int written = output_end(&out);
     cli_client_close(client);
     if (code == EXIT_DONE && out.format == OUTPUT_TABLE && out.n_rows == 0)
-        (void)fprintf(stderr, "No key is known yet. Clients appear when they connect: wormhole requests list\n");
+        (void)fprintf(stderr,
+                      "No key is known yet. Clients appear when they connect: wormhole requests list\n");
     return code != EXIT_DONE ? code : written;
 }
 
@@ -121,14 +122,15 @@ static int show_run(const struct args *args)
         return EXIT_FAILED;
     }
     if (wanted.found > 1)
-        cli_error("note: %u keys carried this name; this is the %s one (all: wormhole peers list)", wanted.found,
-                  wanted.peer.status);
+        cli_error("note: %u keys carried this name; this is the %s one (all: wormhole peers list)",
+                  wanted.found, wanted.peer.status);
     struct cell cells[COLUMNS];
     fill(&wanted.peer, cells);
     return output_record(output_format_of(args), show_columns, cells, COLUMNS);
 }
 
-static int decide(const struct args *args, enum decision action, const char *verb, const char *done, const char *name)
+static int decide(const struct args *args, enum decision action, const char *verb, const char *done,
+                  const char *name)
 {
     struct cli_client *client = NULL;
     char subject[128], text[513];
@@ -164,7 +166,8 @@ static int preapprove_run(const struct args *args)
     uint8_t digest[FINGERPRINT_BYTES];
     const char *name = args_value(args, "name");
     if (fingerprint_parse(args->positional[0], digest) != OK) {
-        cli_error("\"%.80s\" is not a whole fingerprint (SHA256: and 43 characters); the client shows it: wormhole keys "
+        cli_error("\"%.80s\" is not a whole fingerprint (SHA256: and 43 characters); the client shows it: "
+                  "wormhole keys "
                   "show",
                   args->positional[0]);
         return EXIT_USAGE_ERROR;
@@ -183,9 +186,10 @@ static int preapprove_run(const struct args *args)
 static const struct cli_verb verbs[] = {
     {"list", NULL, "shows all known keys", COMPLETE_NOTHING, false, list_run},
     {"show", "NAME", "shows everything about one (a name or a fingerprint)", COMPLETE_PEER, false, show_run},
-    {"revoke", "NAME", "takes the approval back and ends its connections at once", COMPLETE_PEER, false, revoke_run},
-    {"preapprove", "FINGERPRINT", "approves a key that has not connected yet; needs --name", COMPLETE_FINGERPRINT,
-     false, preapprove_run},
+    {"revoke", "NAME", "takes the approval back and ends its connections at once", COMPLETE_PEER, false,
+     revoke_run},
+    {"preapprove", "FINGERPRINT", "approves a key that has not connected yet; needs --name",
+     COMPLETE_FINGERPRINT, false, preapprove_run},
     {NULL, NULL, NULL, COMPLETE_NOTHING, false, NULL},
 };
 
@@ -206,13 +210,15 @@ static const struct cli_example examples[] = {
 const struct cli_command cli_peers = {
     .name = "peers",
     .summary = "shows the known keys; revokes one, or approves one in advance",
-    .description =
-        "Shows what is known about the clients' keys: which are approved, declined, revoked or replaced by a newer "
-        "one, when and by whom that was decided, and which are connected now.\n\n"
-        "Revoking ends the peer's connections at once and closes its listening ports. The key stays known as revoked "
-        "and cannot ask again; preapprove lets it in again.\n\n"
-        "Columns of list in a pipe: name, status, fingerprint, last address, connections, apps, last seen, first seen, "
-        "decided at, decided by, bits, superseded by.",
+    .description = "Shows what is known about the clients' keys: which are approved, declined, revoked or "
+                   "replaced by a newer "
+                   "one, when and by whom that was decided, and which are connected now.\n\n"
+                   "Revoking ends the peer's connections at once and closes its listening ports. The key "
+                   "stays known as revoked "
+                   "and cannot ask again; preapprove lets it in again.\n\n"
+                   "Columns of list in a pipe: name, status, fingerprint, last address, connections, apps, "
+                   "last seen, first seen, "
+                   "decided at, decided by, bits, superseded by.",
     .verbs = verbs,
     .options = options,
     .shows = true,

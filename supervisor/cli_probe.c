@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `wormhole probe URL`: why does it not connect? The steps are taken by `wormhole-net probe`, a process of its own in
- * a sandbox; here its lines are shown, with what to do about the step that failed. This process links no TLS and
- * connects to nothing.
+ * `wormhole probe URL`: why does it not connect? The steps are taken by `wormhole-net probe`, a process of
+ * its own in a sandbox; here its lines are shown, with what to do about the step that failed. This process
+ * links no TLS and connects to nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,20 +28,28 @@ static const struct column columns[] = {
 static const struct {
     const char *step, *advice;
 } advices[] = {
-    {"dns", "Is the name right, and does this host's resolver know it (getent ahosts NAME)? Behind a proxy that "
-            "resolves for you, give --proxy."},
-    {"tcp", "Is the server running and its port open in every firewall on the way? \"Connection refused\" comes from "
-            "the host itself: nothing listens there. Silence is a firewall: ask for outbound TCP to this port, or use a "
+    {"dns",
+     "Is the name right, and does this host's resolver know it (getent ahosts NAME)? Behind a proxy that "
+     "resolves for you, give --proxy."},
+    {"tcp", "Is the server running and its port open in every firewall on the way? \"Connection refused\" "
+            "comes from "
+            "the host itself: nothing listens there. Silence is a firewall: ask for outbound TCP to this "
+            "port, or use a "
             "proxy (--proxy)."},
-    {"proxy", "The proxy must allow CONNECT to this host and port (some allow port 443 only); credentials go into "
-              "--proxy-credentials-file."},
-    {"tls", "The certificate must be signed by an authority that this host trusts (--ca-file for a private one), be "
-            "valid now, and carry the server's name. A proxy that opens TLS presents its own."},
-    {"upgrade", "Something answers HTTP, but not as a wormhole: check the path (--path of the server, /wh/tunnel) and "
-                "that the reverse proxy in front forwards Upgrade and Connection headers."},
-    {"hello", "Something answers, but it is not (this) wormhole server: check host, port and --server-fingerprint "
-              "(wormhole keys show, on the server)."},
-    {"sandbox", "The kernel or container does not allow the sandbox; see wormhole status on a running instance."},
+    {"proxy",
+     "The proxy must allow CONNECT to this host and port (some allow port 443 only); credentials go into "
+     "--proxy-credentials-file."},
+    {"tls",
+     "The certificate must be signed by an authority that this host trusts (--ca-file for a private one), be "
+     "valid now, and carry the server's name. A proxy that opens TLS presents its own."},
+    {"upgrade",
+     "Something answers HTTP, but not as a wormhole: check the path (--path of the server, /wh/tunnel) and "
+     "that the reverse proxy in front forwards Upgrade and Connection headers."},
+    {"hello",
+     "Something answers, but it is not (this) wormhole server: check host, port and --server-fingerprint "
+     "(wormhole keys show, on the server)."},
+    {"sandbox",
+     "The kernel or container does not allow the sandbox; see wormhole status on a running instance."},
 };
 
 static bool executable_find(char *out, size_t cap)
@@ -114,7 +122,7 @@ static pid_t helper_start(const char *path, FILE **to, FILE **from)
 
 struct walk {
     struct output out;
-    char failed[16];  /* the step that failed; "": none */
+    char failed[16]; /* the step that failed; "": none */
     unsigned steps;
 };
 
@@ -139,23 +147,26 @@ static bool show_line(struct walk *walk, char *line)
 static int explain(const struct walk *walk, bool clean, const struct client_target *target)
 {
     if (walk->failed[0] == '\0' && clean && walk->steps > 0) {
-        (void)fprintf(stderr, "All steps worked: a client can reach this server. If it still does not connect: wormhole "
-                              "status --client\n");
+        (void)fprintf(
+            stderr,
+            "All steps worked: a client can reach this server. If it still does not connect: wormhole "
+            "status --client\n");
         return EXIT_DONE;
     }
     if (walk->failed[0] == '\0') {
         cli_error("the probe ended before it had an answer");
         return EXIT_FAILED;
     }
-    cli_error("%s://%s port %u is not reachable: the step \"%s\" failed", target->tls ? "wss" : "ws", target->host,
-              target->port, walk->failed);
+    cli_error("%s://%s port %u is not reachable: the step \"%s\" failed", target->tls ? "wss" : "ws",
+              target->host, target->port, walk->failed);
     for (size_t i = 0; i < sizeof advices / sizeof advices[0]; i++)
         if (strcmp(advices[i].step, walk->failed) == 0)
             (void)fprintf(stderr, "%s\n", advices[i].advice);
     return EXIT_UNAVAILABLE;
 }
 
-static int take_steps(const struct args *args, const struct config *config, const struct client_target *target)
+static int take_steps(const struct args *args, const struct config *config,
+                      const struct client_target *target)
 {
     char path[PATH_MAX], line[1024];
     FILE *to = NULL, *from = NULL;
@@ -200,8 +211,8 @@ static int probe_run(const struct args *args)
     const char *file = args->config_file;
     if (file == NULL && args->n_positional > 0 && access(WORMHOLE_SYSCONF_DIR "/client.yaml", R_OK) != 0)
         file = "/dev/null";
-    if (config_load(SIDE_CLIENT, file, args->n_options + (args->n_positional > 0 ? 2 : 0), args->options, &config,
-                    &error, &exit_code) != OK) {
+    if (config_load(SIDE_CLIENT, file, args->n_options + (args->n_positional > 0 ? 2 : 0), args->options,
+                    &config, &error, &exit_code) != OK) {
         cli_error("%s", error.text);
         return exit_code;
     }
@@ -219,7 +230,8 @@ static int probe_run(const struct args *args)
 
 static const struct cli_example examples[] = {
     {"wormhole probe wss://hub.example.org/wh/tunnel", "the way from this host to that server"},
-    {"wormhole probe ws://hub.example.org:8080/wh/tunnel --proxy http://proxy.example.org:3128", "through a proxy"},
+    {"wormhole probe ws://hub.example.org:8080/wh/tunnel --proxy http://proxy.example.org:3128",
+     "through a proxy"},
     {"wormhole probe", "the way that /etc/wormhole/client.yaml describes"},
     {NULL, NULL},
 };
@@ -228,14 +240,18 @@ const struct cli_command cli_probe = {
     .name = "probe",
     .summary = "finds out why a client does not reach a server",
     .description =
-        "Walks the way that a client takes to its server, once and step by step: name look-up (dns), connection (tcp), "
-        "HTTP proxy (proxy), TLS and certificate (tls), websocket upgrade (upgrade), and the server's signed greeting "
-        "(hello). Shows what each step found, and for the one that failed what usually helps. It sends no key and "
+        "Walks the way that a client takes to its server, once and step by step: name look-up (dns), "
+        "connection (tcp), "
+        "HTTP proxy (proxy), TLS and certificate (tls), websocket upgrade (upgrade), and the server's signed "
+        "greeting "
+        "(hello). Shows what each step found, and for the one that failed what usually helps. It sends no "
+        "key and "
         "asks for no approval.\n\n"
         "Takes the options of join that matter for the way: --proxy, --ca-file, --server-fingerprint, "
         "--connect-timeout (for each step) and so on; the others change nothing. Without a URL the client's "
         "configuration says where to.\n\n"
-        "Exit code 0 when all steps worked, 69 when one failed. Columns in a pipe: step, ok or failed, milliseconds, "
+        "Exit code 0 when all steps worked, 69 when one failed. Columns in a pipe: step, ok or failed, "
+        "milliseconds, "
         "what was found.",
     .usage = "[URL] [OPTION…]",
     .argument = "URL",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `wormhole requests`: who waits for approval, and the operator's answer. The server decides whether the operator may.
+ * `wormhole requests`: who waits for approval, and the operator's answer. The server decides whether the
+ * operator may.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,9 +31,9 @@ static bool list_row(void *arg, enum message_type type, const union message *row
     if (type != MSG_ROW_REQUEST)
         return true;
     const struct cell cells[] = {
-        CELL_TEXT(r->fingerprint),  CELL_TEXT(r->name),      CELL_TEXT(r->remote),
+        CELL_TEXT(r->fingerprint),  CELL_TEXT(r->name),        CELL_TEXT(r->remote),
         CELL_NUMBER(r->first_seen), CELL_NUMBER(r->last_seen), CELL_NUMBER(r->waiting),
-        CELL_TEXT(r->pairing_code), CELL_NUMBER(r->bits),    CELL_TEXT(r->warning),
+        CELL_TEXT(r->pairing_code), CELL_NUMBER(r->bits),      CELL_TEXT(r->warning),
     };
     output_row(out, cells);
     if (r->warning[0] != '\0' && out->format == OUTPUT_TABLE) {
@@ -59,8 +60,10 @@ static int list_run(const struct args *args)
     if (out.format == OUTPUT_TABLE && out.n_rows == 0)
         (void)fprintf(stderr, "Nobody waits for approval.\n");
     else if (out.format == OUTPUT_TABLE)
-        (void)fprintf(stderr, "\nCompare the fingerprint or the pairing code with what the client shows, then: wormhole "
-                              "requests accept FINGERPRINT\n");
+        (void)fprintf(
+            stderr,
+            "\nCompare the fingerprint or the pairing code with what the client shows, then: wormhole "
+            "requests accept FINGERPRINT\n");
     return written;
 }
 
@@ -114,10 +117,10 @@ static int decline_run(const struct args *args)
 
 static const struct cli_verb verbs[] = {
     {"list", NULL, "shows who waits for approval", COMPLETE_NOTHING, false, list_run},
-    {"accept", "FINGERPRINT", "approves a key for good; the waiting client is let in at once", COMPLETE_REQUEST, true,
-     accept_run},
-    {"decline", "FINGERPRINT", "refuses a key; it may ask again after declined-time (24 hours)", COMPLETE_REQUEST,
-     true, decline_run},
+    {"accept", "FINGERPRINT", "approves a key for good; the waiting client is let in at once",
+     COMPLETE_REQUEST, true, accept_run},
+    {"decline", "FINGERPRINT", "refuses a key; it may ask again after declined-time (24 hours)",
+     COMPLETE_REQUEST, true, decline_run},
     {NULL, NULL, NULL, COMPLETE_NOTHING, false, NULL},
 };
 
@@ -132,14 +135,18 @@ const struct cli_command cli_requests = {
     .name = "requests",
     .summary = "shows, accepts or declines the clients that wait for approval",
     .description =
-        "A client whose key the server does not know yet waits until an operator decides. Compare the fingerprint (or "
+        "A client whose key the server does not know yet waits until an operator decides. Compare the "
+        "fingerprint (or "
         "the shorter pairing code) with what the client shows on its own console or log, over a channel that "
         "you trust, before you accept: this is the one moment that everything later rests on.\n\n"
-        "On a terminal a fingerprint may be shortened to at least 12 characters after SHA256:; the whole one is shown "
+        "On a terminal a fingerprint may be shortened to at least 12 characters after SHA256:; the whole one "
+        "is shown "
         "and has to be confirmed. Scripts give whole fingerprints.\n\n"
-        "Every decision is recorded with who took it (the user at the other end of the control socket) and cannot be "
+        "Every decision is recorded with who took it (the user at the other end of the control socket) and "
+        "cannot be "
         "taken out of the record: see wormhole audit.\n\n"
-        "Columns of list in a pipe: fingerprint, name, address, first seen, last seen, waiting (is the client "
+        "Columns of list in a pipe: fingerprint, name, address, first seen, last seen, waiting (is the "
+        "client "
         "connected right now?), pairing code, bits of the key, warning.",
     .verbs = verbs,
     .shows = true,

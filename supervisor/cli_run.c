@@ -24,7 +24,8 @@ static int start(const struct args *args, enum side side)
     struct config *config = NULL;
     struct config_error error;
     int exit_code = EXIT_FAILED;
-    if (config_load(side, args->config_file, args->n_options, args->options, &config, &error, &exit_code) != OK) {
+    if (config_load(side, args->config_file, args->n_options, args->options, &config, &error, &exit_code) !=
+        OK) {
         cli_error("%s", error.text);
         return exit_code;
     }
@@ -55,14 +56,19 @@ const struct cli_command cli_listen = {
     .name = "listen",
     .summary = "runs a server: clients connect to it, their apps listen next to it",
     .description =
-        "Runs a server until it is told to end (SIGTERM, SIGINT). Clients connect to --host and --port; a client "
-        "whose key is not known yet waits until an operator decides (wormhole requests). Each app that an approved "
+        "Runs a server until it is told to end (SIGTERM, SIGINT). Clients connect to --host and --port; a "
+        "client "
+        "whose key is not known yet waits until an operator decides (wormhole requests). Each app that an "
+        "approved "
         "client exposes gets its own listening port on --app-host, which it keeps across reconnects and "
         "restarts.\n\n"
-        "Values come from the defaults, then the configuration file, then the options given here. SIGHUP reads the "
-        "file again: what can change while running changes, anything else is refused with a message and the old "
+        "Values come from the defaults, then the configuration file, then the options given here. SIGHUP "
+        "reads the "
+        "file again: what can change while running changes, anything else is refused with a message and the "
+        "old "
         "configuration stays in force.\n\n"
-        "Started as root, it gives its workers a user each and keeps for itself only what starting and ending them "
+        "Started as root, it gives its workers a user each and keeps for itself only what starting and "
+        "ending them "
         "takes. It runs without root too; then all processes have one user.",
     .takes = WHERE_SERVER,
     .examples = listen_examples,
@@ -72,9 +78,11 @@ const struct cli_command cli_listen = {
 };
 
 static const struct cli_example join_examples[] = {
-    {"wormhole join --name edge1 --server wss://hub.example.org/wh/tunnel --expose name=web,address=127.0.0.1:8000",
+    {"wormhole join --name edge1 --server wss://hub.example.org/wh/tunnel --expose "
+     "name=web,address=127.0.0.1:8000",
      "exposes one local web server as \"web\""},
-    {"wormhole join --server ws://hub.example.org:8080/wh/tunnel --expose 10.0.0.7:5432 --expose 10.0.0.8:6379",
+    {"wormhole join --server ws://hub.example.org:8080/wh/tunnel --expose 10.0.0.7:5432 --expose "
+     "10.0.0.8:6379",
      "two apps whose names are made from their addresses"},
     {"wormhole --config /etc/wormhole/client.yaml join --proxy http://proxy.example.org:3128",
      "everything from a file, but through a proxy"},
@@ -85,13 +93,18 @@ const struct cli_command cli_join = {
     .name = "join",
     .summary = "runs a client: exposes local apps on a server",
     .description =
-        "Runs a client until it is told to end (SIGTERM, SIGINT). It opens one outbound connection to --server and "
-        "offers the apps given with --expose; nothing listens on this host for it. When it meets a server for the "
-        "first time it shows its key's fingerprint and a pairing code and waits until an operator of the server has "
+        "Runs a client until it is told to end (SIGTERM, SIGINT). It opens one outbound connection to "
+        "--server and "
+        "offers the apps given with --expose; nothing listens on this host for it. When it meets a server "
+        "for the "
+        "first time it shows its key's fingerprint and a pairing code and waits until an operator of the "
+        "server has "
         "accepted the key.\n\n"
-        "It comes back by itself after a lost connection, always, with growing pauses between --reconnect-min and "
+        "It comes back by itself after a lost connection, always, with growing pauses between "
+        "--reconnect-min and "
         "--reconnect-max.\n\n"
-        "Without --server-fingerprint the first server that accepts this client is remembered and no other is "
+        "Without --server-fingerprint the first server that accepts this client is remembered and no other "
+        "is "
         "believed afterwards. An unattended installation should give the fingerprint (shown on the server by "
         "wormhole keys show).\n\n"
         "HTTPS_PROXY and NO_PROXY are used when --proxy is not given, for ws:// as well as wss://.",

@@ -21,7 +21,8 @@ static void add(struct cli_socket *sockets, size_t *n, const char *path)
 }
 
 /* The socket that a configuration file names; a file that cannot be read has none. */
-static bool add_configured(struct cli_socket *sockets, size_t *n, enum side side, const char *file, bool complain)
+static bool add_configured(struct cli_socket *sockets, size_t *n, enum side side, const char *file,
+                           bool complain)
 {
     struct config *config = NULL;
     struct config_error error;
@@ -72,8 +73,8 @@ size_t cli_sockets(const struct args *args, struct cli_socket sockets[CLI_SOCKET
         struct config *config = NULL;
         struct config_error error;
         int exit_code = 0;
-        bool server = !client_only && config_load(SIDE_SERVER, args->config_file, 0, NULL, &config, &error,
-                                                  &exit_code) == OK;
+        bool server = !client_only &&
+                      config_load(SIDE_SERVER, args->config_file, 0, NULL, &config, &error, &exit_code) == OK;
         config_free(config);
         (void)add_configured(sockets, &n, server ? SIDE_SERVER : SIDE_CLIENT, args->config_file, true);
         return n;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `wormhole status`: every process as the kernel sees it, and what the supervisor says about its connections. Shows
- * what it is told; judges nothing.
+ * `wormhole status`: every process as the kernel sees it, and what the supervisor says about its connections.
+ * Shows what it is told; judges nothing.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -88,8 +88,8 @@ static void show_process(struct listing *listing, const struct msg_row_process *
     if (p->missing[0] != '\0' && used + 300 < sizeof listing->missing) {
         char clean[256];
         utf8_clean(clean, sizeof clean, p->missing);
-        (void)snprintf(listing->missing + used, sizeof listing->missing - used, "%s (pid %" PRIu32 "): %s\n", p->role,
-                       p->pid, clean);
+        (void)snprintf(listing->missing + used, sizeof listing->missing - used, "%s (pid %" PRIu32 "): %s\n",
+                       p->role, p->pid, clean);
     }
 }
 
@@ -115,7 +115,8 @@ static void begin_processes(struct listing *listing)
     listing->processes = true;
     if (listing->format == OUTPUT_TABLE)
         (void)putchar('\n');
-    output_begin(&listing->out, listing->format == OUTPUT_JSON ? OUTPUT_TABLE : listing->format, columns, COLUMNS);
+    output_begin(&listing->out, listing->format == OUTPUT_JSON ? OUTPUT_TABLE : listing->format, columns,
+                 COLUMNS);
     if (listing->format == OUTPUT_JSON) {
         listing->out.format = OUTPUT_JSON;
         json_end_object(&listing->json);
@@ -190,11 +191,15 @@ const struct cli_command cli_status = {
     .name = "status",
     .summary = "shows every process, its sandbox, and the state of connections",
     .description =
-        "Shows what the running server (or client) knows about itself, and each of its processes: role, peer, user, "
-        "capabilities, seccomp, Landlock and the other layers of its sandbox as the kernel reports them, uptime and "
+        "Shows what the running server (or client) knows about itself, and each of its processes: role, "
+        "peer, user, "
+        "capabilities, seccomp, Landlock and the other layers of its sandbox as the kernel reports them, "
+        "uptime and "
         "restarts. A layer that this kernel or container could not give is listed with the reason.\n\n"
-        "In a pipe: lines that begin with \"fact\" (name, value) and with \"process\" (role, peer, pid, uid, gid, "
-        "capabilities, bounding set, no_new_privs, seccomp, Landlock ABI, layers, missing layers, uptime in ms, "
+        "In a pipe: lines that begin with \"fact\" (name, value) and with \"process\" (role, peer, pid, uid, "
+        "gid, "
+        "capabilities, bounding set, no_new_privs, seccomp, Landlock ABI, layers, missing layers, uptime in "
+        "ms, "
         "restarts, resident KiB, threads, descriptors, connection).",
     .shows = true,
     .asks_client = true,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Finding a key by the beginning of its fingerprint, with a question before anything happens. Scripts give whole
- * fingerprints: a prefix that is unambiguous today may not be tomorrow.
+ * Finding a key by the beginning of its fingerprint, with a question before anything happens. Scripts give
+ * whole fingerprints: a prefix that is unambiguous today may not be tomorrow.
  */
 #include "supervisor/cli_subject.h"
 
@@ -69,23 +69,27 @@ int subject_resolve(struct cli_client *client, enum subject_kind kind, const cha
         return EXIT_DONE;
     }
     if (!fingerprint_is_prefix(typed)) {
-        cli_error("\"%.80s\" is not a fingerprint%s: SHA256: and 43 characters, or on a terminal at least the first %d "
+        cli_error("\"%.80s\" is not a fingerprint%s: SHA256: and 43 characters, or on a terminal at least "
+                  "the first %d "
                   "of them",
                   typed, kind == SUBJECT_PEER ? " or a peer's name" : "", FINGERPRINT_PREFIX_MIN - 7);
         return EXIT_USAGE_ERROR;
     }
     if (!output_can_ask()) {
-        cli_error("\"%.80s\" is shortened; give the whole fingerprint where there is no terminal to confirm it on",
-                  typed);
+        cli_error(
+            "\"%.80s\" is shortened; give the whole fingerprint where there is no terminal to confirm it on",
+            typed);
         return EXIT_USAGE_ERROR;
     }
     struct match match = {.prefix = typed};
-    int code = cli_query(client, kind == SUBJECT_REQUEST ? QUERY_REQUESTS : QUERY_PEERS, 0, NULL, match_row, &match);
+    int code =
+        cli_query(client, kind == SUBJECT_REQUEST ? QUERY_REQUESTS : QUERY_PEERS, 0, NULL, match_row, &match);
     if (code != EXIT_DONE)
         return code;
     if (match.found != 1) {
-        cli_error(match.found == 0 ? "no key's fingerprint begins with %.80s; see who waits: wormhole requests list"
-                                   : "several fingerprints begin with %.80s; give more of it",
+        cli_error(match.found == 0
+                      ? "no key's fingerprint begins with %.80s; see who waits: wormhole requests list"
+                      : "several fingerprints begin with %.80s; give more of it",
                   typed);
         return EXIT_FAILED;
     }

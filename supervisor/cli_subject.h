@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whom an operator means: whole fingerprints as they are; on a terminal also the beginning of one, confirmed by
- * a question that shows whose it is. Asks the server who there is; decides nothing.
+ * Whom an operator means: whole fingerprints as they are; on a terminal also the beginning of one, confirmed
+ * by a question that shows whose it is. Asks the server who there is; decides nothing.
  */
 #ifndef WORMHOLE_SUPERVISOR_CLI_SUBJECT_H
 #define WORMHOLE_SUPERVISOR_CLI_SUBJECT_H

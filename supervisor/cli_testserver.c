@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `wormhole testserver`: a tiny HTTP server for trying a tunnel. Answers every request with one text and closes. It
- * is no part of a tunnel, keeps no state and serves no files.
+ * `wormhole testserver`: a tiny HTTP server for trying a tunnel. Answers every request with one text and
+ * closes. It is no part of a tunnel, keeps no state and serves no files.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -64,8 +64,8 @@ static void request_came(struct bufferevent *bev, void *arg)
     (void)bufferevent_enable(bev, EV_WRITE);
 }
 
-static void connection_came(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int len,
-                            void *arg)
+static void connection_came(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
+                            int len, void *arg)
 {
     static const struct timeval patience = {.tv_sec = PATIENCE_S};
     struct bufferevent *bev =
@@ -150,10 +150,11 @@ static int testserver_run(const struct args *args)
     }
     struct event_base *base = event_base_new();
     struct evconnlistener *listener =
-        base != NULL ? evconnlistener_new_bind(base, connection_came, &server,
-                                               LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, -1,
-                                               (struct sockaddr *)&address, (int)len)
-                     : NULL;
+        base != NULL
+            ? evconnlistener_new_bind(base, connection_came, &server,
+                                      LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, -1,
+                                      (struct sockaddr *)&address, (int)len)
+            : NULL;
     if (listener == NULL) {
         cli_error("cannot listen on %s port %u: %s", host, port, strerror(errno));
         if (base != NULL)
@@ -193,8 +194,9 @@ static const struct cli_example examples[] = {
 const struct cli_command cli_testserver = {
     .name = "testserver",
     .summary = "runs a tiny HTTP server for trying a tunnel",
-    .description = "Answers every HTTP request with one text until it is interrupted. For trying whether a tunnel "
-                   "works; it serves no files.",
+    .description =
+        "Answers every HTTP request with one text until it is interrupted. For trying whether a tunnel "
+        "works; it serves no files.",
     .options = options,
     .examples = examples,
     .see_also = "wormhole-join(8)",

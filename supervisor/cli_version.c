@@ -2,23 +2,23 @@
 /*
  * `wormhole version`: what this build is made of. Says nothing about a running daemon: that is `status`.
  */
+#include <event2/event.h>
 #include <openssl/crypto.h>
+#include <seccomp.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <sys/capability.h>
 #include <sys/utsname.h>
-#include <event2/event.h>
-#include <seccomp.h>
 #include <yaml.h>
 
 #include "supervisor/cli_output.h"
 
 static const struct column columns[] = {
-    {"version", "wormhole", COLUMN_TEXT},       {"protocol", "protocol", COLUMN_NUMBER},
-    {"build", "build", COLUMN_TEXT},            {"compiler", "compiler", COLUMN_TEXT},
-    {"libexec", "workers", COLUMN_TEXT},        {"libcrypto", "libcrypto", COLUMN_TEXT},
-    {"sqlite", "sqlite", COLUMN_TEXT},          {"libevent", "libevent", COLUMN_TEXT},
-    {"libyaml", "libyaml", COLUMN_TEXT},        {"libseccomp", "libseccomp", COLUMN_TEXT},
+    {"version", "wormhole", COLUMN_TEXT}, {"protocol", "protocol", COLUMN_NUMBER},
+    {"build", "build", COLUMN_TEXT},      {"compiler", "compiler", COLUMN_TEXT},
+    {"libexec", "workers", COLUMN_TEXT},  {"libcrypto", "libcrypto", COLUMN_TEXT},
+    {"sqlite", "sqlite", COLUMN_TEXT},    {"libevent", "libevent", COLUMN_TEXT},
+    {"libyaml", "libyaml", COLUMN_TEXT},  {"libseccomp", "libseccomp", COLUMN_TEXT},
     {"kernel", "kernel", COLUMN_TEXT},
 };
 
@@ -44,11 +44,16 @@ static int version_run(const struct args *args)
     if (uname(&name) == 0)
         (void)snprintf(kernel, sizeof kernel, "%s %s %s", name.sysname, name.release, name.machine);
     const struct cell cells[] = {
-        CELL_TEXT(WORMHOLE_VERSION),     CELL_NUMBER(1),
-        CELL_TEXT(build_flags),          CELL_TEXT(__VERSION__),
-        CELL_TEXT(WORMHOLE_LIBEXEC_DIR), CELL_TEXT(OpenSSL_version(OPENSSL_VERSION)),
-        CELL_TEXT(sqlite3_libversion()), CELL_TEXT(event_get_version()),
-        CELL_TEXT(yaml_get_version_string()), CELL_TEXT(seccomp),
+        CELL_TEXT(WORMHOLE_VERSION),
+        CELL_NUMBER(1),
+        CELL_TEXT(build_flags),
+        CELL_TEXT(__VERSION__),
+        CELL_TEXT(WORMHOLE_LIBEXEC_DIR),
+        CELL_TEXT(OpenSSL_version(OPENSSL_VERSION)),
+        CELL_TEXT(sqlite3_libversion()),
+        CELL_TEXT(event_get_version()),
+        CELL_TEXT(yaml_get_version_string()),
+        CELL_TEXT(seccomp),
         CELL_TEXT(kernel),
     };
     return output_record(output_format_of(args), columns, cells, sizeof columns / sizeof columns[0]);

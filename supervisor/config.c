@@ -28,8 +28,8 @@ const struct origin *config_origin(const struct config *config, const struct opt
     return &((const struct config_whole *)config)->origins[option_index(option)];
 }
 
-enum status loader_fail(struct config_loader *loader, const struct origin *origin, const struct option *option,
-                        const char *format, ...)
+enum status loader_fail(struct config_loader *loader, const struct origin *origin,
+                        const struct option *option, const char *format, ...)
 {
     char text[OPTION_WHY + 64], place[320] = "";
     va_list args;
@@ -87,8 +87,10 @@ static enum status file_read(struct config_loader *loader, unsigned char **data,
     int fd = open(loader->file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     struct stat info;
     if (fd < 0)
-        return loader_fail(loader, &nowhere, NULL, "%.200s: cannot be opened: %s", loader->file, strerror(errno));
-    if (fstat(fd, &info) != 0 || !(S_ISREG(info.st_mode) || S_ISFIFO(info.st_mode) || S_ISCHR(info.st_mode))) {
+        return loader_fail(loader, &nowhere, NULL, "%.200s: cannot be opened: %s", loader->file,
+                           strerror(errno));
+    if (fstat(fd, &info) != 0 ||
+        !(S_ISREG(info.st_mode) || S_ISFIFO(info.st_mode) || S_ISCHR(info.st_mode))) {
         (void)close(fd);
         return loader_fail(loader, &nowhere, NULL, "%.200s: is not a file", loader->file);
     }
@@ -204,9 +206,10 @@ enum status config_load(enum side side, const char *config_file, int argc, char 
 {
     struct source source = {.file = config_file, .argc = argc, .argv = argv};
     if (config_file == NULL) {
-        const char *usual = side == SIDE_SERVER ? WORMHOLE_SYSCONF_DIR "/server.yaml"
-                                                : WORMHOLE_SYSCONF_DIR "/client.yaml";
-        /* Anything but "it is not there" is an error that file_read reports: a file that is meant is not skipped. */
+        const char *usual =
+            side == SIDE_SERVER ? WORMHOLE_SYSCONF_DIR "/server.yaml" : WORMHOLE_SYSCONF_DIR "/client.yaml";
+        /* Anything but "it is not there" is an error that file_read reports: a file that is meant is not
+         * skipped. */
         if (access(usual, F_OK) == 0)
             source.file = usual;
     }
@@ -248,9 +251,10 @@ enum status config_check_reload(const struct config *running, const struct confi
         }
         option_format(option, running, now, sizeof now);
         option_format(option, fresh, then, sizeof then);
-        (void)snprintf(error->text, sizeof error->text,
-                       "%s cannot change while running (from \"%.120s\" to \"%.120s\"); restart to use the new value",
-                       option->flag, now, then);
+        (void)snprintf(
+            error->text, sizeof error->text,
+            "%s cannot change while running (from \"%.120s\" to \"%.120s\"); restart to use the new value",
+            option->flag, now, then);
         return ERR_CONFIG;
     }
     return OK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What options must be to each other. Runs after everything was read; points at the value that a person set. Single
- * values were judged when they were read (options_check.c).
+ * What options must be to each other. Runs after everything was read; points at the value that a person set.
+ * Single values were judged when they were read (options_check.c).
  */
 #include <inttypes.h>
 #include <string.h>
@@ -22,8 +22,11 @@ struct ordered {
     unsigned where;
 };
 
-#define ORDERED(low_flag, low_field, high_flag, high_field, equal, place)                                     \
-    {low_flag, high_flag, offsetof(struct config, low_field), offsetof(struct config, high_field), equal, place}
+#define ORDERED(low_flag, low_field, high_flag, high_field, equal, place)                                    \
+    {                                                                                                        \
+        low_flag, high_flag, offsetof(struct config, low_field), offsetof(struct config, high_field), equal, \
+            place                                                                                            \
+    }
 
 static const struct ordered ordered[] = {
     ORDERED("port-range-min", port_range_min, "port-range-max", port_range_max, true, WHERE_SERVER),
@@ -44,7 +47,8 @@ static enum status check_order(struct config_loader *loader, const struct ordere
     if (low < high || (low == high && pair->equal_is_fine))
         return OK;
     const struct option *a = named(pair->low), *b = named(pair->high);
-    const struct origin *a_from = &loader->origins[option_index(a)], *b_from = &loader->origins[option_index(b)];
+    const struct origin *a_from = &loader->origins[option_index(a)],
+                        *b_from = &loader->origins[option_index(b)];
     char a_text[32], b_text[32];
     option_format(a, loader->config, a_text, sizeof a_text);
     option_format(b, loader->config, b_text, sizeof b_text);
@@ -68,10 +72,11 @@ static enum status check_admin(struct config_loader *loader)
     const struct option *option = named("admin-host");
     if (is_loopback(config->admin_host) || config->admin_token_file != NULL)
         return OK;
-    return loader_fail(loader, &loader->origins[option_index(option)], option,
-                       "%s is not loopback, and there is no token: set admin-token-file to a file with a long random "
-                       "text, or keep the admin API on 127.0.0.1",
-                       config->admin_host);
+    return loader_fail(
+        loader, &loader->origins[option_index(option)], option,
+        "%s is not loopback, and there is no token: set admin-token-file to a file with a long random "
+        "text, or keep the admin API on 127.0.0.1",
+        config->admin_host);
 }
 
 enum status config_check(struct config_loader *loader)

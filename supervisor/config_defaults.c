@@ -48,7 +48,8 @@ bool default_control_socket(enum side side, const char *state_dir, char *out, si
     return n > 0 && (size_t)n < cap;
 }
 
-static enum status set_default(struct config_loader *loader, const char *flag, const char *text, enum origin_kind kind)
+static enum status set_default(struct config_loader *loader, const char *flag, const char *text,
+                               enum origin_kind kind)
 {
     const struct option *option = option_find(flag, strlen(flag), WHERE_ANY);
     struct origin origin = {.kind = kind};
@@ -111,14 +112,16 @@ enum status defaults_fill(struct config_loader *loader)
     enum status st = OK;
     if (config->state_dir == NULL) {
         if (!default_state_dir(text, sizeof text))
-            return loader_fail(loader, &nowhere, NULL,
-                               "neither XDG_STATE_HOME nor HOME is set; say where state is kept with --state-dir");
+            return loader_fail(
+                loader, &nowhere, NULL,
+                "neither XDG_STATE_HOME nor HOME is set; say where state is kept with --state-dir");
         if ((st = set_default(loader, "state-dir", text, ORIGIN_DEFAULT)) != OK)
             return st;
     }
     if (config->control_socket == NULL) {
         if (!default_control_socket(config->side, config->state_dir, text, sizeof text))
-            return loader_fail(loader, &nowhere, NULL, "no place for the control socket; use --control-socket");
+            return loader_fail(loader, &nowhere, NULL,
+                               "no place for the control socket; use --control-socket");
         if ((st = set_default(loader, "control-socket", text, ORIGIN_DEFAULT)) != OK)
             return st;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The flags of `listen` and `join`: `--opt value`, `--opt=value`, `--switch`, `--no-switch`. Where the command
- * word is, and --config and --help, are main's affair (args.c); what comes here is options only.
+ * The flags of `listen` and `join`: `--opt value`, `--opt=value`, `--switch`, `--no-switch`. Where the
+ * command word is, and --config and --help, are main's affair (args.c); what comes here is options only.
  */
 #include <string.h>
 
@@ -19,12 +19,12 @@ static enum status unknown_flag(struct config_loader *loader, const char *name, 
     enum side side = loader->config->side;
     const struct option *other = option_find(name, len, WHERE_ANY);
     if (other != NULL)
-        return loader_fail(loader, &flag_origin, NULL, "--%s is an option of `wormhole %s`, not of `wormhole %s`",
-                           other->flag, side == SIDE_SERVER ? "join" : "listen",
-                           side == SIDE_SERVER ? "listen" : "join");
+        return loader_fail(loader, &flag_origin, NULL,
+                           "--%s is an option of `wormhole %s`, not of `wormhole %s`", other->flag,
+                           side == SIDE_SERVER ? "join" : "listen", side == SIDE_SERVER ? "listen" : "join");
     const struct option *near = option_suggest(name, len, where_of(side));
-    return loader_fail(loader, &flag_origin, NULL, "unknown option --%.*s%s%s%s", (int)(len > 80 ? 80 : len), name,
-                       near != NULL ? "; did you mean --" : "", near != NULL ? near->flag : "",
+    return loader_fail(loader, &flag_origin, NULL, "unknown option --%.*s%s%s%s", (int)(len > 80 ? 80 : len),
+                       name, near != NULL ? "; did you mean --" : "", near != NULL ? near->flag : "",
                        near != NULL ? "?" : "");
 }
 

@@ -21,20 +21,22 @@ struct origin {
 
 struct config_loader {
     struct config *config;
-    struct origin *origins;     /* one per option of the table */
-    const char *file;           /* for messages; NULL without one */
+    struct origin *origins; /* one per option of the table */
+    const char *file;       /* for messages; NULL without one */
     struct config_error *error;
-    int exit_code;              /* EXIT_USAGE_ERROR or EXIT_BAD_CONFIG once something failed */
+    int exit_code; /* EXIT_USAGE_ERROR or EXIT_BAD_CONFIG once something failed */
 };
 
 /* "FILE:LINE:COLUMN: text" or "--flag: text"; returns ERR_CONFIG and sets the exit code. */
-enum status loader_fail(struct config_loader *loader, const struct origin *origin, const struct option *option,
-                        const char *format, ...) __attribute__((format(printf, 4, 5)));
+enum status loader_fail(struct config_loader *loader, const struct origin *origin,
+                        const struct option *option, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 /* One value (one item of a list) from somewhere that outweighs what is there. */
 enum status loader_set(struct config_loader *loader, const struct option *option, const char *text,
                        const struct origin *origin);
 /* Makes room for a list from this origin: drops what a lighter origin had put there. */
-void loader_begin_list(struct config_loader *loader, const struct option *option, const struct origin *origin);
+void loader_begin_list(struct config_loader *loader, const struct option *option,
+                       const struct origin *origin);
 
 /* The YAML text of `file` (yaml.c). data need not be terminated. */
 enum status yaml_read(struct config_loader *loader, const unsigned char *data, size_t len);

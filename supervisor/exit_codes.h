@@ -8,10 +8,10 @@
 enum exit_code {
     EXIT_DONE = 0,
     EXIT_FAILED = 1,
-    EXIT_USAGE_ERROR = 64,       /* wrong flag, command or argument */
+    EXIT_USAGE_ERROR = 64, /* wrong flag, command or argument */
     EXIT_UNAVAILABLE = 69, /* no server or client answers */
     EXIT_NOT_PERMITTED = 77,
-    EXIT_BAD_CONFIG = 78,      /* bad configuration file */
+    EXIT_BAD_CONFIG = 78, /* bad configuration file */
 };
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Parsing of `--expose` and of the entries of the YAML list `expose`. It must not resolve names: the dialer does,
- * each time that it connects.
+ * Parsing of `--expose` and of the entries of the YAML list `expose`. It must not resolve names: the dialer
+ * does, each time that it connects.
  */
 #include "supervisor/expose.h"
 
@@ -12,7 +12,8 @@
 
 #include "common/names.h"
 
-static enum status wrong(char *why, size_t cap, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static enum status wrong(char *why, size_t cap, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 static enum status wrong(char *why, size_t cap, const char *format, ...)
 {
     va_list args;
@@ -40,7 +41,8 @@ bool label_from_text(const char *text, char label[64])
     return used > 0;
 }
 
-enum status expose_make(const char *name, const char *address, struct config_app *out, char *why, size_t why_cap)
+enum status expose_make(const char *name, const char *address, struct config_app *out, char *why,
+                        size_t why_cap)
 {
     struct config_app app = {.port = 0};
     if (address_split(address, 0, app.host, sizeof app.host, &app.port) != OK || app.port == 0)
@@ -50,11 +52,12 @@ enum status expose_make(const char *name, const char *address, struct config_app
             return wrong(why, why_cap, "\"%.100s\" is not a host name or address", app.host);
     if (name == NULL) {
         if (!label_from_text(address, app.name))
-            return wrong(why, why_cap, "no name can be made of \"%.100s\"; write name=NAME,address=%.60s", address,
-                         address);
+            return wrong(why, why_cap, "no name can be made of \"%.100s\"; write name=NAME,address=%.60s",
+                         address, address);
     } else if (!name_is_valid(name)) {
         return wrong(why, why_cap,
-                     "the name must be 1 to 63 lower-case letters, digits and inner dashes, not \"%.80s\"", name);
+                     "the name must be 1 to 63 lower-case letters, digits and inner dashes, not \"%.80s\"",
+                     name);
     } else {
         (void)snprintf(app.name, sizeof app.name, "%s", name);
     }

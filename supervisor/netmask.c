@@ -39,7 +39,8 @@ enum status netmask_parse(const char *text, struct netmask *out)
     if (text[len] == '/') {
         const char *p = text + len + 1;
         size_t digits = strspn(p, "0123456789");
-        if (digits == 0 || digits > 3 || p[digits] != '\0' || sscanf(p, "%u", &mask.bits) != 1 || mask.bits > most)
+        if (digits == 0 || digits > 3 || p[digits] != '\0' || sscanf(p, "%u", &mask.bits) != 1 ||
+            mask.bits > most)
             return ERR_FORMAT;
     }
     *out = mask;

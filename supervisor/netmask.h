@@ -13,8 +13,8 @@
 struct sockaddr;
 
 struct netmask {
-    int family;         /* AF_INET or AF_INET6 */
-    unsigned bits;      /* prefix length */
+    int family;          /* AF_INET or AF_INET6 */
+    unsigned bits;       /* prefix length */
     uint8_t address[16]; /* network order; the first 4 for IPv4 */
 };
 

@@ -20,16 +20,16 @@
 #define LIVE_FIXED false
 
 const struct option option_table[] = {
-#define OPTION(field, flag_name, kind, preset, low, high, place, change, argument_name, help_text)            \
-    {.flag = flag_name,                                                                                       \
-     .type = OPTION_##kind,                                                                                   \
-     .offset = offsetof(struct config, field),                                                                \
-     PRESET_##kind(preset),                                                                                   \
-     .min = low,                                                                                              \
-     .max = high,                                                                                             \
-     .where = WHERE_##place,                                                                                  \
-     .live = LIVE_##change,                                                                                   \
-     .argument = argument_name,                                                                               \
+#define OPTION(field, flag_name, kind, preset, low, high, place, change, argument_name, help_text)           \
+    {.flag = flag_name,                                                                                      \
+     .type = OPTION_##kind,                                                                                  \
+     .offset = offsetof(struct config, field),                                                               \
+     PRESET_##kind(preset),                                                                                  \
+     .min = low,                                                                                             \
+     .max = high,                                                                                            \
+     .where = WHERE_##place,                                                                                 \
+     .live = LIVE_##change,                                                                                  \
+     .argument = argument_name,                                                                              \
      .help = help_text},
 #include "common/options.def"
 #undef OPTION
@@ -51,7 +51,8 @@ const struct option *option_find(const char *name, size_t len, unsigned where)
 {
     for (size_t i = 0; i < option_count; i++) {
         const struct option *option = &option_table[i];
-        if ((option->where & where) != 0 && strlen(option->flag) == len && memcmp(option->flag, name, len) == 0)
+        if ((option->where & where) != 0 && strlen(option->flag) == len &&
+            memcmp(option->flag, name, len) == 0)
             return option;
     }
     return NULL;
@@ -98,7 +99,8 @@ const struct option *option_suggest(const char *name, size_t len, unsigned where
             continue;
         size_t flag_len = strlen(option->flag);
         unsigned distance = text_distance(name, len, option->flag, flag_len);
-        /* "port-max" is far from "port-range-max" by letters, but plainly the beginning of a longer name is not. */
+        /* "port-max" is far from "port-range-max" by letters, but plainly the beginning of a longer name is
+         * not. */
         if (len >= 4 && flag_len > len && memcmp(option->flag, name, len) == 0)
             distance = 1;
         if (distance < best_distance) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The option table (common/options.def) at run time: what each option is called, takes and allows, and how its
- * value is read from and written as text. One table for flags, YAML, --help, manuals and completion. It knows
- * single options only: what two options must be to each other is judged in config_check.c.
+ * The option table (common/options.def) at run time: what each option is called, takes and allows, and how
+ * its value is read from and written as text. One table for flags, YAML, --help, manuals and completion. It
+ * knows single options only: what two options must be to each other is judged in config_check.c.
  */
 #ifndef WORMHOLE_SUPERVISOR_OPTIONS_H
 #define WORMHOLE_SUPERVISOR_OPTIONS_H
@@ -32,12 +32,12 @@ enum option_where { WHERE_GLOBAL = 1 << 0, WHERE_SERVER = 1 << 1, WHERE_CLIENT =
 struct option {
     const char *flag; /* without the dashes; the YAML key too */
     enum option_type type;
-    size_t offset;       /* of its field in struct config */
-    const char *text;    /* default of STR and ENUM; NULL = none */
-    int64_t number;      /* default of the others */
-    int64_t min, max;    /* INT, MS (milliseconds), SIZE (bytes); max bytes of STR and of a LIST's items */
-    unsigned where;      /* enum option_where */
-    bool live;           /* may change on SIGHUP */
+    size_t offset;        /* of its field in struct config */
+    const char *text;     /* default of STR and ENUM; NULL = none */
+    int64_t number;       /* default of the others */
+    int64_t min, max;     /* INT, MS (milliseconds), SIZE (bytes); max bytes of STR and of a LIST's items */
+    unsigned where;       /* enum option_where */
+    bool live;            /* may change on SIGHUP */
     const char *argument; /* its name in --help; NULL for a BOOL */
     const char *help;
 };
@@ -67,15 +67,18 @@ const char *option_help_text(const struct option *option);
  */
 enum status option_set(const struct option *option, struct config *config, const char *text, char *why);
 /* The checks that depend on what the text means; option_set calls it. NULL: fine. *fixed may be replaced. */
-enum status option_check_text(const struct option *option, const char *text, char *fixed, size_t cap, char *why);
+enum status option_check_text(const struct option *option, const char *text, char *fixed, size_t cap,
+                              char *why);
 
-/* Back to the default (frees what is owned). option_clear_value only frees: for lists before a fresh start. */
+/* Back to the default (frees what is owned). option_clear_value only frees: for lists before a fresh start.
+ */
 enum status option_reset(const struct option *option, struct config *config);
 void option_clear_value(const struct option *option, struct config *config);
 
 bool option_equal(const struct option *option, const struct config *a, const struct config *b);
 
-/* Writes a scalar's value as it may be given again: "25s", "256k", "true". STR that is NULL: "". Secrets hidden. */
+/* Writes a scalar's value as it may be given again: "25s", "256k", "true". STR that is NULL: "". Secrets
+ * hidden. */
 void option_format(const struct option *option, const struct config *config, char *out, size_t cap);
 /* The same for the default; what is decided at start says so. */
 void option_format_default(const struct option *option, char *out, size_t cap);

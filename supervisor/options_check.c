@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the texts of single options must mean: addresses, URLs, labels, fingerprints, networks. One function per
- * kind, one table that says which option is of which kind. Nothing here opens, resolves or stores anything.
+ * What the texts of single options must mean: addresses, URLs, labels, fingerprints, networks. One function
+ * per kind, one table that says which option is of which kind. Nothing here opens, resolves or stores
+ * anything.
  */
 #include <arpa/inet.h>
 #include <stdarg.h>
@@ -73,7 +74,8 @@ static enum status check_name(const char *text, char *fixed, size_t cap, char *w
     (void)cap;
     return name_is_valid(text)
                ? OK
-               : wrong(why, "must be 1 to 63 lower-case letters, digits and inner dashes, not \"%.80s\"", text);
+               : wrong(why, "must be 1 to 63 lower-case letters, digits and inner dashes, not \"%.80s\"",
+                       text);
 }
 
 static enum status check_server(const char *text, char *fixed, size_t cap, char *why)
@@ -147,7 +149,8 @@ static enum status check_startups(const char *text, char *fixed, size_t cap, cha
         sscanf(text, "%5u:%3u:%5u%n", &start, &rate, &full, &used) != 3 || text[used] != '\0')
         return wrong(why, "must be START:RATE:FULL such as 10:30:100, not \"%.80s\"", text);
     if (start < 1 || rate > 100 || full < start)
-        return wrong(why, "needs START at least 1, RATE at most 100 and FULL not below START: \"%.80s\"", text);
+        return wrong(why, "needs START at least 1, RATE at most 100 and FULL not below START: \"%.80s\"",
+                     text);
     return OK;
 }
 
@@ -210,7 +213,8 @@ static const struct {
     {"kubernetes-labels", check_labels},
 };
 
-enum status option_check_text(const struct option *option, const char *text, char *fixed, size_t cap, char *why)
+enum status option_check_text(const struct option *option, const char *text, char *fixed, size_t cap,
+                              char *why)
 {
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
         if (strcmp(checks[i].flag, option->flag) == 0)

@@ -14,7 +14,8 @@
 #include "supervisor/url.h"
 
 #define FIELD(type, option, config) ((type *)(void *)((char *)(config) + (option)->offset))
-#define FIELD_CONST(type, option, config) ((const type *)(const void *)((const char *)(config) + (option)->offset))
+#define FIELD_CONST(type, option, config)                                                                    \
+    ((const type *)(const void *)((const char *)(config) + (option)->offset))
 
 struct unit {
     const char *name;
@@ -89,7 +90,8 @@ static enum status number_parse(const struct option *option, const char *text, i
     case OPTION_MS:
         unit = unit_find(time_units, rest);
         if (!number || (unit == NULL && !(value == 0 && *rest == '\0')))
-            return wrong(why, "must be a time with its unit such as 500ms, 25s, 10m or 24h, not \"%.60s\"", text);
+            return wrong(why, "must be a time with its unit such as 500ms, 25s, 10m or 24h, not \"%.60s\"",
+                         text);
         break;
     case OPTION_SIZE:
         unit = unit_find(size_units, rest);
@@ -139,7 +141,8 @@ static enum status choice_parse(const struct option *option, const char *text, c
 }
 
 /* Length, characters and meaning of a text. fixed: at least cap bytes, gets the text to store. */
-static enum status text_check(const struct option *option, const char *text, char *fixed, size_t cap, char *why)
+static enum status text_check(const struct option *option, const char *text, char *fixed, size_t cap,
+                              char *why)
 {
     size_t len = strlen(text);
     if ((int64_t)len > option->max)
@@ -301,7 +304,9 @@ void option_format(const struct option *option, const struct config *config, cha
     case OPTION_BOOL: text = *FIELD_CONST(bool, option, config) ? "true" : "false"; break;
     case OPTION_INT: number_format(option, *FIELD_CONST(int64_t, option, config), out, cap); return;
     case OPTION_MS:
-    case OPTION_SIZE: number_format(option, (int64_t)*FIELD_CONST(uint64_t, option, config), out, cap); return;
+    case OPTION_SIZE:
+        number_format(option, (int64_t)*FIELD_CONST(uint64_t, option, config), out, cap);
+        return;
     case OPTION_ENUM:
     case OPTION_STR: text = *FIELD_CONST(char *, option, config); break;
     case OPTION_LIST:

@@ -26,8 +26,9 @@ static bool host_is_loopback(const char *host)
     struct netmask v4 = {.family = AF_INET, .bits = 8, .address = {127}};
     struct netmask v6 = {.family = AF_INET6, .bits = 128, .address = {[15] = 1}};
     size_t len = strlen(host);
-    return strcasecmp(host, "localhost") == 0 || (len > 10 && strcasecmp(host + len - 10, ".localhost") == 0) ||
-           netmask_has_text(&v4, host) || netmask_has_text(&v6, host);
+    return strcasecmp(host, "localhost") == 0 ||
+           (len > 10 && strcasecmp(host + len - 10, ".localhost") == 0) || netmask_has_text(&v4, host) ||
+           netmask_has_text(&v6, host);
 }
 
 static bool entry_matches(const char *entry, const char *host, uint16_t port)

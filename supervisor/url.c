@@ -11,7 +11,8 @@
 
 #include "common/names.h"
 
-static enum status wrong(char *why, size_t cap, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static enum status wrong(char *why, size_t cap, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 static enum status wrong(char *why, size_t cap, const char *format, ...)
 {
     va_list args;
@@ -90,7 +91,8 @@ static enum status userinfo_parse(const char *text, size_t len, struct url *url,
     return OK;
 }
 
-static enum status parse_into(const char *text, const char *schemes, struct url *url, char *why, size_t why_cap)
+static enum status parse_into(const char *text, const char *schemes, struct url *url, char *why,
+                              size_t why_cap)
 {
     const char *mark = strstr(text, "://");
     size_t scheme_len = mark != NULL ? (size_t)(mark - text) : 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration file: one YAML mapping whose keys are the options' names. Reads libyaml's events and refuses
- * what a configuration never needs (anchors, aliases, tags, several documents). Every error names file, line and
- * column, both from 1. Values are judged in options_value.c.
+ * The configuration file: one YAML mapping whose keys are the options' names. Reads libyaml's events and
+ * refuses what a configuration never needs (anchors, aliases, tags, several documents). Every error names
+ * file, line and column, both from 1. Values are judged in options_value.c.
  */
 #include <stdio.h>
 #include <string.h>
@@ -104,8 +104,8 @@ static enum status take_scalar(struct reader *r, const struct option *option)
         return ERR_CONFIG;
     if (scalar_is_null(r, text))
         return loader_fail(r->loader, &origin, option, "has no value; remove the line to have the default");
-    bool text_wanted = option->type == OPTION_STR || option->type == OPTION_LIST || option->type == OPTION_APPS ||
-                       option->type == OPTION_ENUM;
+    bool text_wanted = option->type == OPTION_STR || option->type == OPTION_LIST ||
+                       option->type == OPTION_APPS || option->type == OPTION_ENUM;
     if (!text_wanted && !scalar_is_plain(r))
         return loader_fail(r->loader, &origin, option, "must be %s, not text in quotes: \"%.60s\"",
                            option->type == OPTION_BOOL  ? "true or false"
@@ -135,7 +135,8 @@ static enum status take_app(struct reader *r, const struct option *option)
         char *into = is_name ? name : address;
         size_t cap = is_name ? sizeof name : sizeof address;
         if (!is_name && strcmp(text, "address") != 0)
-            return loader_fail(r->loader, &origin, option, "unknown key \"%.60s\"; an app has name and address", text);
+            return loader_fail(r->loader, &origin, option,
+                               "unknown key \"%.60s\"; an app has name and address", text);
         if (into[0] != '\0')
             return loader_fail(r->loader, &origin, option, "%s is given twice", is_name ? "name" : "address");
         if (next(r) != OK)
@@ -144,8 +145,8 @@ static enum status take_app(struct reader *r, const struct option *option)
         if (refuse_magic(r, option) != OK)
             return ERR_CONFIG;
         if (r->event.type != YAML_SCALAR_EVENT)
-            return loader_fail(r->loader, &origin, option, "%s must be text, not %s", is_name ? "name" : "address",
-                               kind_name(r->event.type));
+            return loader_fail(r->loader, &origin, option, "%s must be text, not %s",
+                               is_name ? "name" : "address", kind_name(r->event.type));
         if (scalar_text(r, option, &text) != OK)
             return ERR_CONFIG;
         if (scalar_is_null(r, text) || text[0] == '\0' || strlen(text) >= cap)
@@ -204,8 +205,9 @@ static enum status unknown_key(struct reader *r, const struct origin *origin, co
     unsigned where = WHERE_GLOBAL | (side == SIDE_SERVER ? (unsigned)WHERE_SERVER : (unsigned)WHERE_CLIENT);
     const struct option *other = option_find(key, strlen(key), WHERE_ANY);
     if (other != NULL)
-        return loader_fail(r->loader, origin, NULL, "\"%s\" is an option of the %s, not of the %s", other->flag,
-                           side == SIDE_SERVER ? "client" : "server", side == SIDE_SERVER ? "server" : "client");
+        return loader_fail(r->loader, origin, NULL, "\"%s\" is an option of the %s, not of the %s",
+                           other->flag, side == SIDE_SERVER ? "client" : "server",
+                           side == SIDE_SERVER ? "server" : "client");
     const struct option *near = option_suggest(key, strlen(key), where);
     return loader_fail(r->loader, origin, NULL, "unknown key \"%.80s\"%s%s%s", key,
                        near != NULL ? "; did you mean \"" : "", near != NULL ? near->flag : "",
@@ -229,7 +231,8 @@ static enum status take_mapping(struct reader *r)
             return unknown_key(r, &origin, key);
         const struct origin *held = &r->loader->origins[option_index(option)];
         if (held->kind == ORIGIN_FILE)
-            return loader_fail(r->loader, &origin, option, "is given twice; the first is on line %u", held->line);
+            return loader_fail(r->loader, &origin, option, "is given twice; the first is on line %u",
+                               held->line);
         if (next(r) != OK || take_value(r, option) != OK)
             return ERR_CONFIG;
         /* For messages about two options: the key is the better place to point at than the value. */
@@ -253,7 +256,8 @@ static enum status take_stream(struct reader *r)
     if (r->event.type == YAML_MAPPING_START_EVENT) {
         if (take_mapping(r) != OK)
             return ERR_CONFIG;
-    } else if (r->event.type != YAML_SCALAR_EVENT || scalar_text(r, NULL, &text) != OK || !scalar_is_null(r, text)) {
+    } else if (r->event.type != YAML_SCALAR_EVENT || scalar_text(r, NULL, &text) != OK ||
+               !scalar_is_null(r, text)) {
         return loader_fail(r->loader, &origin, NULL, "must be \"key: value\" lines, not %s",
                            kind_name(r->event.type));
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The role's frame: reads the target, closes the sandbox, takes the steps in order and stops at the first that fails.
- * What a step does is in probe_steps.c and probe_hello.c.
+ * The role's frame: reads the target, closes the sandbox, takes the steps in order and stops at the first
+ * that fails. What a step does is in probe_steps.c and probe_hello.c.
  */
 #include "worker-net/probe.h"
 
@@ -34,8 +34,8 @@ static bool wants_tls(const struct probe_target *t)
 }
 
 static const struct step steps[] = {
-    {"dns", probe_resolve, NULL},      {"tcp", probe_connect, NULL},     {"proxy", probe_proxy, wants_proxy},
-    {"tls", probe_tls, wants_tls},     {"upgrade", probe_upgrade, NULL}, {"hello", probe_hello, NULL},
+    {"dns", probe_resolve, NULL},  {"tcp", probe_connect, NULL},     {"proxy", probe_proxy, wants_proxy},
+    {"tls", probe_tls, wants_tls}, {"upgrade", probe_upgrade, NULL}, {"hello", probe_hello, NULL},
 };
 
 static bool text_take(char *to, size_t cap, const char *value)

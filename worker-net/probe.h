@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `wormhole-net probe`: walks the way of a client to its server once, step by step, and says how far it came. Started
- * by `wormhole probe` with the target on standard input, answers with a line per step on standard output. It has no
- * channel to a supervisor, no key, and never sends more than an HTTP upgrade.
+ * `wormhole-net probe`: walks the way of a client to its server once, step by step, and says how far it came.
+ * Started by `wormhole probe` with the target on standard input, answers with a line per step on standard
+ * output. It has no channel to a supervisor, no key, and never sends more than an HTTP upgrade.
  */
 #ifndef WORMHOLE_NET_PROBE_H
 #define WORMHOLE_NET_PROBE_H

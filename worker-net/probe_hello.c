@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The probe's last step: reads the SERVER_HELLO (docs/protocol.md), checks its signature and says who the server is.
- * It answers nothing: what a client would send comes from worker-crypto only.
+ * The probe's last step: reads the SERVER_HELLO (docs/protocol.md), checks its signature and says who the
+ * server is. It answers nothing: what a client would send comes from worker-crypto only.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,8 @@
 #define ED25519_SIGNATURE 64u
 
 /* DER of an Ed25519 SubjectPublicKeyInfo up to the key (RFC 8410). */
-static const uint8_t spki_prefix[12] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
+static const uint8_t spki_prefix[12] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03,
+                                        0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
 
 struct hello {
     const uint8_t *identity;
@@ -45,10 +46,11 @@ static enum status hello_parse(const uint8_t *m, size_t len, struct hello *out)
             if (list == 0)
                 out->speaks_us |= value == PROTOCOL_VERSION;
             else if (used < sizeof out->suites)
-                used += (size_t)snprintf(out->suites + used, sizeof out->suites - used, "%s%s", i > 0 ? ", " : "",
-                                         value == SUITE_X25519              ? "X25519"
-                                         : value == SUITE_X25519_MLKEM768 ? "X25519 with ML-KEM-768"
-                                                                            : "an unknown one");
+                used +=
+                    (size_t)snprintf(out->suites + used, sizeof out->suites - used, "%s%s", i > 0 ? ", " : "",
+                                     value == SUITE_X25519            ? "X25519"
+                                     : value == SUITE_X25519_MLKEM768 ? "X25519 with ML-KEM-768"
+                                                                      : "an unknown one");
         }
         at += 1u + m[at];
     }
@@ -72,8 +74,9 @@ static bool transcript_hash(const uint8_t *m, size_t len, uint8_t hash[32])
     uint8_t first[32];
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     bool ok = md != NULL && EVP_Digest(start, sizeof start, first, NULL, EVP_sha256(), NULL) == 1 &&
-              EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 && EVP_DigestUpdate(md, first, sizeof first) == 1 &&
-              EVP_DigestUpdate(md, m, len) == 1 && EVP_DigestFinal_ex(md, hash, NULL) == 1;
+              EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
+              EVP_DigestUpdate(md, first, sizeof first) == 1 && EVP_DigestUpdate(md, m, len) == 1 &&
+              EVP_DigestFinal_ex(md, hash, NULL) == 1;
     EVP_MD_CTX_free(md);
     return ok;
 }
@@ -107,8 +110,8 @@ static bool identity_fingerprint(const uint8_t *identity, char *text)
 }
 
 /* The next binary message. A close is an answer too: the server says why it does not want us. */
-static enum status message_read(struct probe *p, struct websocket_reader *reader, struct websocket_message *message,
-                                char *text)
+static enum status message_read(struct probe *p, struct websocket_reader *reader,
+                                struct websocket_message *message, char *text)
 {
     for (;;) {
         size_t used = 0;
@@ -116,8 +119,9 @@ static enum status message_read(struct probe *p, struct websocket_reader *reader
         if (st == OK && message->opcode == WEBSOCKET_BINARY)
             return OK;
         if (st == OK && message->opcode == WEBSOCKET_CLOSE) {
-            (void)snprintf(text, PROBE_TEXT, "the server closed at once with code %u%s%.*s", message->close_code,
-                           message->len > 0 ? ": " : "", (int)message->len, (const char *)message->data);
+            (void)snprintf(text, PROBE_TEXT, "the server closed at once with code %u%s%.*s",
+                           message->close_code, message->len > 0 ? ": " : "", (int)message->len,
+                           (const char *)message->data);
             return ERR_REFUSED;
         }
         probe_use(p, used);
@@ -142,15 +146,18 @@ enum status probe_hello(struct probe *p, char *text)
         (void)snprintf(text, PROBE_TEXT, "a websocket answers, but not a wormhole server");
         st = ERR_FORMAT;
     } else if (st == OK && !signature_is_good(message.data, &hello)) {
-        (void)snprintf(text, PROBE_TEXT, "the server's signature is wrong: somebody in between changes what it says");
+        (void)snprintf(text, PROBE_TEXT,
+                       "the server's signature is wrong: somebody in between changes what it says");
         st = ERR_AUTH;
     } else if (st == OK && !identity_fingerprint(hello.identity, fingerprint)) {
         (void)snprintf(text, PROBE_TEXT, "the fingerprint could not be computed");
         st = ERR_CRYPTO;
     } else if (st == OK && !hello.speaks_us) {
-        (void)snprintf(text, PROBE_TEXT, "the server does not speak version %d of the protocol", PROTOCOL_VERSION);
+        (void)snprintf(text, PROBE_TEXT, "the server does not speak version %d of the protocol",
+                       PROTOCOL_VERSION);
         st = ERR_UNSUPPORTED;
-    } else if (st == OK && p->target.fingerprint[0] != '\0' && strcmp(p->target.fingerprint, fingerprint) != 0) {
+    } else if (st == OK && p->target.fingerprint[0] != '\0' &&
+               strcmp(p->target.fingerprint, fingerprint) != 0) {
         (void)snprintf(text, PROBE_TEXT, "this server is %s, not %.60s", fingerprint, p->target.fingerprint);
         st = ERR_AUTH;
     } else if (st == OK) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Waiting, reading and writing for the probe's steps, with or without TLS, always against the step's deadline.
+ * Waiting, reading and writing for the probe's steps, with or without TLS, always against the step's
+ * deadline.
  */
 #ifndef WORMHOLE_NET_PROBE_IO_H
 #define WORMHOLE_NET_PROBE_IO_H

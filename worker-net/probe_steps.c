@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The probe's steps up to the websocket: name, connection, proxy, TLS, upgrade. Each waits at most until the step's
- * deadline and explains what it met; none tries twice.
+ * The probe's steps up to the websocket: name, connection, proxy, TLS, upgrade. Each waits at most until the
+ * step's deadline and explains what it met; none tries twice.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -42,8 +42,8 @@ enum status probe_resolve(struct probe *p, char *text)
     int failed = getaddrinfo(host, service, &hints, &addresses);
     if (failed != 0) {
         addresses = NULL;
-        (void)snprintf(text, PROBE_TEXT, "%s%.200s: %s", p->target.proxy_host[0] != '\0' ? "the proxy " : "", host,
-                       failed == EAI_SYSTEM ? strerror(errno) : gai_strerror(failed));
+        (void)snprintf(text, PROBE_TEXT, "%s%.200s: %s", p->target.proxy_host[0] != '\0' ? "the proxy " : "",
+                       host, failed == EAI_SYSTEM ? strerror(errno) : gai_strerror(failed));
         return ERR_NOT_FOUND;
     }
     used = (size_t)snprintf(text, PROBE_TEXT, "%.100s is", host);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Feeds kept inputs (files, or all files of folders) to a fuzz target where there is no libFuzzer. Fails when there is
- * none to feed, so that a lost corpus does not look like a passed test. Finds nothing new: that is the fuzzer's.
+ * Feeds kept inputs (files, or all files of folders) to a fuzz target where there is no libFuzzer. Fails when
+ * there is none to feed, so that a lost corpus does not look like a passed test. Finds nothing new: that is
+ * the fuzzer's.
  */
 #include <dirent.h>
 #include <stdint.h>

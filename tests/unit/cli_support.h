@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the tests of the configuration share: a clean environment, and loading from text or flags in one call. Asserts
- * nothing by itself.
+ * What the tests of the configuration share: a clean environment, and loading from text or flags in one call.
+ * Asserts nothing by itself.
  */
 #ifndef WORMHOLE_TESTS_CLI_SUPPORT_H
 #define WORMHOLE_TESTS_CLI_SUPPORT_H
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,8 +29,8 @@ struct loaded {
 static inline int clean_environment(void **state)
 {
     (void)state;
-    static const char *const names[] = {"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "XDG_STATE_HOME",
-                                        "XDG_RUNTIME_DIR"};
+    static const char *const names[] = {"HTTPS_PROXY", "https_proxy",    "NO_PROXY",
+                                        "no_proxy",    "XDG_STATE_HOME", "XDG_RUNTIME_DIR"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         (void)unsetenv(names[i]);
     (void)setenv("HOME", "/home/tester", 1);
@@ -40,8 +40,8 @@ static inline int clean_environment(void **state)
 static inline struct loaded load_yaml(enum side side, const char *text)
 {
     struct loaded l = {.exit_code = -1};
-    l.status = config_load_text(side, "x.yaml", (const unsigned char *)text, strlen(text), &l.config, &l.error,
-                                &l.exit_code);
+    l.status = config_load_text(side, "x.yaml", (const unsigned char *)text, strlen(text), &l.config,
+                                &l.error, &l.exit_code);
     return l;
 }
 
@@ -51,7 +51,8 @@ static inline struct loaded load_flags(enum side side, const char *words)
     struct loaded l = {.exit_code = -1};
     char *copy = strdup(words), *argv[32], *rest = NULL;
     int argc = 0;
-    for (char *word = strtok_r(copy, " ", &rest); word != NULL && argc < 32; word = strtok_r(NULL, " ", &rest))
+    for (char *word = strtok_r(copy, " ", &rest); word != NULL && argc < 32;
+         word = strtok_r(NULL, " ", &rest))
         argv[argc++] = word;
     l.status = config_load(side, "/dev/null", argc, argv, &l.config, &l.error, &l.exit_code);
     free(copy);

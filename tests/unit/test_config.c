@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * config_load() as the commands call it: weights of defaults, file and flags, what depends on the environment, files
- * that cannot be read, and what a reload may change.
+ * config_load() as the commands call it: weights of defaults, file and flags, what depends on the
+ * environment, files that cannot be read, and what a reload may change.
  */
 #include "cli_support.h"
 
@@ -64,24 +64,29 @@ static void wrong_flags(void **state)
         int exit_code;
     } cases[] = {
         {SIDE_SERVER, "--prot 1", "unknown option --prot; did you mean --port?", EXIT_USAGE_ERROR},
-        {SIDE_SERVER, "--name a", "--name is an option of `wormhole join`, not of `wormhole listen`", EXIT_USAGE_ERROR},
-        {SIDE_CLIENT, "--port 1", "--port is an option of `wormhole listen`, not of `wormhole join`", EXIT_USAGE_ERROR},
+        {SIDE_SERVER, "--name a", "--name is an option of `wormhole join`, not of `wormhole listen`",
+         EXIT_USAGE_ERROR},
+        {SIDE_CLIENT, "--port 1", "--port is an option of `wormhole listen`, not of `wormhole join`",
+         EXIT_USAGE_ERROR},
         {SIDE_SERVER, "--port", "--port: needs a value: --port PORT", EXIT_USAGE_ERROR},
         {SIDE_SERVER, "--port=", "--port: must be a whole number, not \"\"", EXIT_USAGE_ERROR},
         {SIDE_SERVER, "--port 70000", "--port: must be between 0 and 65535, not 70000", EXIT_USAGE_ERROR},
-        {SIDE_SERVER, "--metrics=perhaps", "--metrics: must be true or false, not \"perhaps\"", EXIT_USAGE_ERROR},
+        {SIDE_SERVER, "--metrics=perhaps", "--metrics: must be true or false, not \"perhaps\"",
+         EXIT_USAGE_ERROR},
         {SIDE_SERVER, "--no-port", "unknown option --no-port", EXIT_USAGE_ERROR},
-        {SIDE_SERVER, "--no-metrics=true", "unknown option --no-metrics; did you mean --metrics?", EXIT_USAGE_ERROR},
+        {SIDE_SERVER, "--no-metrics=true", "unknown option --no-metrics; did you mean --metrics?",
+         EXIT_USAGE_ERROR},
         {SIDE_SERVER, "stray", "unexpected argument \"stray\"", EXIT_USAGE_ERROR},
         {SIDE_SERVER, "--", "unexpected argument \"--\"", EXIT_USAGE_ERROR},
         {SIDE_SERVER, "--admin-host 0.0.0.0",
-         "--admin-host: 0.0.0.0 is not loopback, and there is no token: set admin-token-file to a file with a long random "
+         "--admin-host: 0.0.0.0 is not loopback, and there is no token: set admin-token-file to a file with "
+         "a long random "
          "text, or keep the admin API on 127.0.0.1",
          EXIT_USAGE_ERROR},
         {SIDE_SERVER, "--max-record 1k --max-record 1", "--max-record: must be between 1k and 64k, not 1",
          EXIT_USAGE_ERROR},
-        {SIDE_CLIENT, "--expose name=web",
-         "--expose: has no address; write name=NAME,address=HOST:PORT", EXIT_USAGE_ERROR},
+        {SIDE_CLIENT, "--expose name=web", "--expose: has no address; write name=NAME,address=HOST:PORT",
+         EXIT_USAGE_ERROR},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -99,7 +104,8 @@ static void files_that_cannot_be_read(void **state)
     struct loaded l = load_file(SIDE_SERVER, 0, NULL);
     assert_int_equal(l.status, ERR_CONFIG);
     assert_int_equal(l.exit_code, EXIT_BAD_CONFIG);
-    assert_string_equal(l.error.text, "/nonexistent/server.yaml: cannot be opened: No such file or directory");
+    assert_string_equal(l.error.text,
+                        "/nonexistent/server.yaml: cannot be opened: No such file or directory");
     (void)snprintf(file, sizeof file, "/tmp");
     l = load_file(SIDE_SERVER, 0, NULL);
     assert_string_equal(l.error.text, "/tmp: is not a file");
@@ -237,8 +243,12 @@ static void debug_and_trace_are_levels(void **state)
 {
     static const struct {
         const char *flags, *level;
-    } cases[] = {{"", "info"}, {"--debug", "debug"}, {"--trace", "trace"}, {"--debug --trace", "trace"},
-                 {"--log-level warn", "warn"}, {"--debug=false --log-level error", "error"}};
+    } cases[] = {{"", "info"},
+                 {"--debug", "debug"},
+                 {"--trace", "trace"},
+                 {"--debug --trace", "trace"},
+                 {"--log-level warn", "warn"},
+                 {"--debug=false --log-level error", "error"}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct loaded l = load_flags(SIDE_SERVER, cases[i].flags);
@@ -262,7 +272,9 @@ static void reload_follows_the_table(void **state)
         const char *value = NULL;
         switch (o->type) {
         case OPTION_BOOL: value = o->number != 0 ? "false" : "true"; break;
-        case OPTION_ENUM: value = strcmp(option_choice(o, 0), o->text) == 0 ? option_choice(o, 1) : option_choice(o, 0); break;
+        case OPTION_ENUM:
+            value = strcmp(option_choice(o, 0), o->text) == 0 ? option_choice(o, 1) : option_choice(o, 0);
+            break;
         case OPTION_APPS: value = "x:1"; break;
         default: break;
         }
@@ -272,8 +284,9 @@ static void reload_follows_the_table(void **state)
             value = text;
         }
         if (value == NULL) { /* texts: one that passes the option's own check */
-            static const char *const tries[] = {"10.1.1.1", "/other", "ws://other/", "http://o:1", "other", "5:5:5",
-                                                "k=v", "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
+            static const char *const tries[] = {
+                "10.1.1.1", "/other", "ws://other/", "http://o:1",
+                "other",    "5:5:5",  "k=v",         "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
             for (size_t t = 0; t < sizeof tries / sizeof tries[0] && value == NULL; t++)
                 if (option_set(o, b.config, tries[t], why) == OK)
                     value = tries[t];

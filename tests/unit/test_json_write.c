@@ -2,11 +2,11 @@
 /*
  * The JSON writer: punctuation, escaping, overflow. Compares bytes; parsing is not its business.
  */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,8 @@ static void write_sample(struct json_writer *w)
     json_end_array(w);
 }
 
-static const char sample[] = "[{\"name\":\"edge1\",\"bytes\":18446744073709551615,\"list\":[],\"hash\":\"00af\"},false,null,-5]";
+static const char sample[] =
+    "[{\"name\":\"edge1\",\"bytes\":18446744073709551615,\"list\":[],\"hash\":\"00af\"},false,null,-5]";
 
 static void buffer_holds_compact_text(void **state)
 {
@@ -137,8 +138,10 @@ static void misuse_is_noticed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(buffer_holds_compact_text), cmocka_unit_test(every_short_buffer_fails_and_is_a_prefix),
-        cmocka_unit_test(text_is_escaped),           cmocka_unit_test(pretty_file_has_lines),
+        cmocka_unit_test(buffer_holds_compact_text),
+        cmocka_unit_test(every_short_buffer_fails_and_is_a_prefix),
+        cmocka_unit_test(text_is_escaped),
+        cmocka_unit_test(pretty_file_has_lines),
         cmocka_unit_test(misuse_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

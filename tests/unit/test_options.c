@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The option table itself, and values on their way from text into the configuration and back. Every option of the
- * table goes through the same checks: a new one is tested by being there.
+ * The option table itself, and values on their way from text into the configuration and back. Every option of
+ * the table goes through the same checks: a new one is tested by being there.
  */
 #include "cli_support.h"
 
@@ -84,7 +84,8 @@ static void ranges_end_where_the_table_says(void **state)
         for (int n = 0; n < 4; n++) {
             char text[40], why[OPTION_WHY] = "", before[64], after[64];
             bool inside = n == 1 || n == 2;
-            (void)snprintf(text, sizeof text, "%lld%s", (long long)values[n], o->type == OPTION_MS ? "ms" : "");
+            (void)snprintf(text, sizeof text, "%lld%s", (long long)values[n],
+                           o->type == OPTION_MS ? "ms" : "");
             option_format(o, l.config, before, sizeof before);
             enum status st = option_set(o, l.config, text, why);
             option_format(o, l.config, after, sizeof after);
@@ -103,12 +104,24 @@ static void numbers_with_units(void **state)
     static const struct {
         const char *flag, *text, *printed; /* printed NULL: refused */
     } cases[] = {
-        {"grace", "0", "0"},          {"grace", "90s", "90s"},       {"grace", "60s", "1m"},
-        {"grace", "1500ms", "1500ms"}, {"grace", "1", NULL},         {"grace", "s", NULL},
-        {"grace", "1.5s", NULL},      {"grace", "+1s", NULL},        {"grace", "1S", NULL},
-        {"grace", " 1s", NULL},       {"max-record", "2048", "2k"},  {"max-record", "2k", "2k"},
-        {"max-record", "2K", NULL},   {"max-record", "1025", "1025"}, {"stream-window", "1M", "1M"},
-        {"stream-window", "1MB", NULL}, {"connection-window-max", "1G", "1G"}, {"port", "", NULL},
+        {"grace", "0", "0"},
+        {"grace", "90s", "90s"},
+        {"grace", "60s", "1m"},
+        {"grace", "1500ms", "1500ms"},
+        {"grace", "1", NULL},
+        {"grace", "s", NULL},
+        {"grace", "1.5s", NULL},
+        {"grace", "+1s", NULL},
+        {"grace", "1S", NULL},
+        {"grace", " 1s", NULL},
+        {"max-record", "2048", "2k"},
+        {"max-record", "2k", "2k"},
+        {"max-record", "2K", NULL},
+        {"max-record", "1025", "1025"},
+        {"stream-window", "1M", "1M"},
+        {"stream-window", "1MB", NULL},
+        {"connection-window-max", "1G", "1G"},
+        {"port", "", NULL},
         {"port", "08080", "8080"},
     };
     (void)state;
@@ -130,13 +143,21 @@ static void suggestions_are_near(void **state)
     static const struct {
         const char *typed, *meant;
     } cases[] = {
-        {"prot", "port"},          {"hots", "host"},       {"metrics-prot", "metrics-port"}, {"logg-level", "log-level"},
-        {"kuberntes", "kubernetes"}, {"acceptor-storage", "acceptor-storage-file-path"}, {"xyzzy", NULL},
-        {"p", NULL},               {"", NULL},             {"state_dir", "state-dir"},
+        {"prot", "port"},
+        {"hots", "host"},
+        {"metrics-prot", "metrics-port"},
+        {"logg-level", "log-level"},
+        {"kuberntes", "kubernetes"},
+        {"acceptor-storage", "acceptor-storage-file-path"},
+        {"xyzzy", NULL},
+        {"p", NULL},
+        {"", NULL},
+        {"state_dir", "state-dir"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const struct option *o = option_suggest(cases[i].typed, strlen(cases[i].typed), WHERE_GLOBAL | WHERE_SERVER);
+        const struct option *o =
+            option_suggest(cases[i].typed, strlen(cases[i].typed), WHERE_GLOBAL | WHERE_SERVER);
         if (cases[i].meant == NULL) {
             assert_null(o);
             continue;
@@ -163,9 +184,26 @@ static void expose_is_read(void **state)
         {"address=b:1", "b-1", "b", 1},
     };
     static const char *const bad[] = {
-        "", "a", "a:", ":1", "a:0", "a:65536", "a:1x", "name=a", "name=,address=b:1,name=c", "name=a,addres=b:1",
-        "name=a,address=b:1,name=c", "name=A,address=b:1", "name=-a,address=b:1", "a b:1", "user@a:1", "a/b:1",
-        "[::1:80", "::1:80", "name=a,address=b", "=,=",
+        "",
+        "a",
+        "a:",
+        ":1",
+        "a:0",
+        "a:65536",
+        "a:1x",
+        "name=a",
+        "name=,address=b:1,name=c",
+        "name=a,addres=b:1",
+        "name=a,address=b:1,name=c",
+        "name=A,address=b:1",
+        "name=-a,address=b:1",
+        "a b:1",
+        "user@a:1",
+        "a/b:1",
+        "[::1:80",
+        "::1:80",
+        "name=a,address=b",
+        "=,=",
     };
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
@@ -190,7 +228,12 @@ static void labels_are_made(void **state)
     static const struct {
         const char *text, *label; /* NULL: none possible */
     } cases[] = {
-        {"edge1", "edge1"}, {"Edge_1", "edge-1"}, {"--a--b--", "a-b"}, {"", NULL}, {"...", NULL}, {"\xc3\xbc", NULL},
+        {"edge1", "edge1"},
+        {"Edge_1", "edge-1"},
+        {"--a--b--", "a-b"},
+        {"", NULL},
+        {"...", NULL},
+        {"\xc3\xbc", NULL},
         {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.b",
          "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
     };
@@ -225,8 +268,10 @@ static void urls_are_read(void **state)
     assert_string_equal(url.user, "us@er");
     assert_string_equal(url.password, "p:ss");
     static const char *const bad[] = {
-        "", "ws", "ws:/h", "ws://", "ws://h:0", "ws://h:x", "http://h", "ws://h h/", "ws://h/#f", "ws://h\\/",
-        "ws://%41/", "ws://a_b!c/", "ws://u%zz@h/", "ws://u%0@h/", "ws://u%00@h/", "ws:///p", "ws://h/\x7f",
+        "",          "ws",          "ws:/h",        "ws://",       "ws://h:0",
+        "ws://h:x",  "http://h",    "ws://h h/",    "ws://h/#f",   "ws://h\\/",
+        "ws://%41/", "ws://a_b!c/", "ws://u%zz@h/", "ws://u%0@h/", "ws://u%00@h/",
+        "ws:///p",   "ws://h/\x7f",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         if (url_parse(bad[i], "ws|wss", &url, why, sizeof why) == OK && strcmp(bad[i], "ws://%41/") != 0)
@@ -273,8 +318,9 @@ static void exceptions_from_the_proxy(void **state)
 
 static void networks(void **state)
 {
-    static const char *const bad[] = {"", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/8x", "10.0.0/8",
-                                      "::/129", "example", "10.0.0.0/0008"};
+    static const char *const bad[] = {
+        "",         "/8",     "10.0.0.0/", "10.0.0.0/33",  "10.0.0.0/-1", "10.0.0.0/8x",
+        "10.0.0/8", "::/129", "example",   "10.0.0.0/0008"};
     struct netmask mask;
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
@@ -291,11 +337,16 @@ static void networks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_table_is_sound),      cmocka_unit_test(defaults_survive_being_printed),
-        cmocka_unit_test(ranges_end_where_the_table_says), cmocka_unit_test(numbers_with_units),
-        cmocka_unit_test(suggestions_are_near),    cmocka_unit_test(expose_is_read),
-        cmocka_unit_test(labels_are_made),         cmocka_unit_test(urls_are_read),
-        cmocka_unit_test(exceptions_from_the_proxy), cmocka_unit_test(networks),
+        cmocka_unit_test(the_table_is_sound),
+        cmocka_unit_test(defaults_survive_being_printed),
+        cmocka_unit_test(ranges_end_where_the_table_says),
+        cmocka_unit_test(numbers_with_units),
+        cmocka_unit_test(suggestions_are_near),
+        cmocka_unit_test(expose_is_read),
+        cmocka_unit_test(labels_are_made),
+        cmocka_unit_test(urls_are_read),
+        cmocka_unit_test(exceptions_from_the_proxy),
+        cmocka_unit_test(networks),
     };
     return cmocka_run_group_tests(tests, clean_environment, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration file: what it may hold, and that each mistake is reported with its exact line and column. Drives
- * the real reader from text in memory.
+ * The configuration file: what it may hold, and that each mistake is reported with its exact line and column.
+ * Drives the real reader from text in memory.
  */
 #include "cli_support.h"
 
@@ -17,7 +17,8 @@ struct mistake {
 static const struct mistake mistakes[] = {
     /* names */
     {S, "prot: 1\n", "x.yaml:1:1: unknown key \"prot\"; did you mean \"port\"?"},
-    {S, "port: 1\n  \nport-rang-min: 2\n", "x.yaml:3:1: unknown key \"port-rang-min\"; did you mean \"port-range-min\"?"},
+    {S, "port: 1\n  \nport-rang-min: 2\n",
+     "x.yaml:3:1: unknown key \"port-rang-min\"; did you mean \"port-range-min\"?"},
     {S, "zzzzzzzzzzz: 1\n", "x.yaml:1:1: unknown key \"zzzzzzzzzzz\""},
     {S, "expose: []\n", "x.yaml:1:1: \"expose\" is an option of the client, not of the server"},
     {C, "port: 1\n", "x.yaml:1:1: \"port\" is an option of the server, not of the client"},
@@ -35,21 +36,28 @@ static const struct mistake mistakes[] = {
     {S, "host: ~\n", "x.yaml:1:7: host: has no value; remove the line to have the default"},
     {S, "metrics: maybe\n", "x.yaml:1:10: metrics: must be true or false, not \"maybe\""},
     {S, "metrics: 'true'\n", "x.yaml:1:10: metrics: must be true or false, not text in quotes: \"true\""},
-    {S, "grace: 30\n", "x.yaml:1:8: grace: must be a time with its unit such as 500ms, 25s, 10m or 24h, not \"30\""},
-    {S, "grace: 30 s\n", "x.yaml:1:8: grace: must be a time with its unit such as 500ms, 25s, 10m or 24h, not \"30 s\""},
-    {S, "max-record: big\n", "x.yaml:1:13: max-record: must be a number of bytes such as 32768, 32k or 8M, not \"big\""},
-    {S, "log-level: loud\n", "x.yaml:1:12: log-level: must be one of error, warn, info, debug, trace, not \"loud\""},
+    {S, "grace: 30\n",
+     "x.yaml:1:8: grace: must be a time with its unit such as 500ms, 25s, 10m or 24h, not \"30\""},
+    {S, "grace: 30 s\n",
+     "x.yaml:1:8: grace: must be a time with its unit such as 500ms, 25s, 10m or 24h, not \"30 s\""},
+    {S, "max-record: big\n",
+     "x.yaml:1:13: max-record: must be a number of bytes such as 32768, 32k or 8M, not \"big\""},
+    {S, "log-level: loud\n",
+     "x.yaml:1:12: log-level: must be one of error, warn, info, debug, trace, not \"loud\""},
     {S, "trusted-proxies: 10.0.0.0/8\n", "x.yaml:1:18: trusted-proxies: must be a list, not a single value"},
     {S, "trusted-proxies:\n  - [a]\n", "x.yaml:2:5: trusted-proxies: an item must be text, not a list"},
     /* ranges */
     {S, "port: 65536\n", "x.yaml:1:7: port: must be between 0 and 65535, not 65536"},
-    {S, "port: 99999999999999999999\n", "x.yaml:1:7: port: must be a whole number, not \"99999999999999999999\""},
+    {S, "port: 99999999999999999999\n",
+     "x.yaml:1:7: port: must be a whole number, not \"99999999999999999999\""},
     {S, "grace: 2h\n", "x.yaml:1:8: grace: must be between 0 and 1h, not 2h"},
     {S, "grace: 9223372036854775807h\n",
      "x.yaml:1:8: grace: must be between 0 and 1h, not 9223372036854775807h"},
     {S, "max-record: 512\n", "x.yaml:1:13: max-record: must be between 1k and 64k, not 512"},
-    {S, "port-range-min: 40000\n", "x.yaml:1:1: port-range-min: 40000 is above port-range-max, which is 30499"},
-    {S, "port-range-max: 20000\n", "x.yaml:1:1: port-range-max: 20000 is below port-range-min, which is 30000"},
+    {S, "port-range-min: 40000\n",
+     "x.yaml:1:1: port-range-min: 40000 is above port-range-max, which is 30499"},
+    {S, "port-range-max: 20000\n",
+     "x.yaml:1:1: port-range-max: 20000 is below port-range-min, which is 30000"},
     {C, "\nreconnect-min: 1m\n", "x.yaml:2:1: reconnect-min: 1m is above reconnect-max, which is 30s"},
     {C, "dead-after: 20s\n", "x.yaml:1:1: dead-after: 20s is not above ping-interval, which is 22500ms"},
     {C, "rsa-bits: 2049\n", "x.yaml:1:11: rsa-bits: must be 2048, 3072 or 4096, not 2049"},
@@ -57,17 +65,24 @@ static const struct mistake mistakes[] = {
     {S, "host: example.org\n",
      "x.yaml:1:7: host: must be a numeric IPv4 or IPv6 address to listen on, not \"example.org\""},
     {S, "path: wh\n", "x.yaml:1:7: path: must begin with \"/\", not \"wh\""},
-    {S, "path: /a?b\n", "x.yaml:1:7: path: must be a plain URL path without query, spaces or quotes: \"/a?b\""},
+    {S, "path: /a?b\n",
+     "x.yaml:1:7: path: must be a plain URL path without query, spaces or quotes: \"/a?b\""},
     {S, "max-startups: 10:200:100\n",
-     "x.yaml:1:15: max-startups: needs START at least 1, RATE at most 100 and FULL not below START: \"10:200:100\""},
-    {S, "max-startups: 10\n", "x.yaml:1:15: max-startups: must be START:RATE:FULL such as 10:30:100, not \"10\""},
+     "x.yaml:1:15: max-startups: needs START at least 1, RATE at most 100 and FULL not below START: "
+     "\"10:200:100\""},
+    {S, "max-startups: 10\n",
+     "x.yaml:1:15: max-startups: must be START:RATE:FULL such as 10:30:100, not \"10\""},
     {S, "trusted-proxies:\n- 10.0.0.0/8\n- 10.0.0.0/33\n",
-     "x.yaml:3:3: trusted-proxies: must be an address or a network such as 192.0.2.0/24, not \"10.0.0.0/33\""},
-    {S, "trusted-proxies: [10.0.0.1, 10.0.0.1]\n", "x.yaml:1:29: trusted-proxies: \"10.0.0.1\" is given twice"},
+     "x.yaml:3:3: trusted-proxies: must be an address or a network such as 192.0.2.0/24, not "
+     "\"10.0.0.0/33\""},
+    {S, "trusted-proxies: [10.0.0.1, 10.0.0.1]\n",
+     "x.yaml:1:29: trusted-proxies: \"10.0.0.1\" is given twice"},
     {S, "preapproved: [SHA256:short]\n",
-     "x.yaml:1:15: preapproved: must be a whole fingerprint, SHA256: and 43 characters, not \"SHA256:short\""},
+     "x.yaml:1:15: preapproved: must be a whole fingerprint, SHA256: and 43 characters, not "
+     "\"SHA256:short\""},
     {S, "admin-host: 0.0.0.0\n",
-     "x.yaml:1:1: admin-host: 0.0.0.0 is not loopback, and there is no token: set admin-token-file to a file with a long "
+     "x.yaml:1:1: admin-host: 0.0.0.0 is not loopback, and there is no token: set admin-token-file to a file "
+     "with a long "
      "random text, or keep the admin API on 127.0.0.1"},
     {S, "kubernetes-labels: a\n",
      "x.yaml:1:20: kubernetes-labels: must be KEY=VALUE[,KEY=VALUE…], not \"a\""},
@@ -91,7 +106,8 @@ static const struct mistake mistakes[] = {
     {C, "expose:\n  - address: \"\"\n", "x.yaml:2:14: expose: address is empty"},
     {C, "expose:\n  - address: h\n",
      "x.yaml:2:5: expose: the address must be host:port or [IPv6]:port, not \"h\""},
-    {C, "expose:\n  - [a]\n", "x.yaml:2:5: expose: an item must be text or {name: …, address: …}, not a list"},
+    {C, "expose:\n  - [a]\n",
+     "x.yaml:2:5: expose: an item must be text or {name: …, address: …}, not a list"},
     {C, "expose:\n  - 127.0.0.1\n",
      "x.yaml:2:5: expose: the address must be host:port or [IPv6]:port, not \"127.0.0.1\""},
     {C, "expose:\n  - a:1\n  - name=a-1,address=b:2\n",
@@ -108,13 +124,13 @@ static const struct mistake mistakes[] = {
     {S, "- a\n", "x.yaml:1:1: must be \"key: value\" lines, not a list"},
     {S, "just text\n", "x.yaml:1:1: must be \"key: value\" lines, not a single value"},
     {S, "port: 1\n---\nport: 2\n", "x.yaml:2:1: only one YAML document may be in this file"},
-    {S, "port: 1\n\thost: x\n", "x.yaml:2:1: not valid YAML: found a tab character that violates indentation"},
+    {S, "port: 1\n\thost: x\n",
+     "x.yaml:2:1: not valid YAML: found a tab character that violates indentation"},
     {S, "trusted-proxies: [10.0.0.1\n", "x.yaml:2:1: not valid YAML: did not find expected ',' or ']'"},
     {S, "host: \"a\n", "x.yaml:2:1: not valid YAML: found unexpected end of stream"},
     {S, "host: \"a\\0b\"\n", "x.yaml:1:7: host: contains a NUL character"},
     {S, "host: \"a\\eb\"\n", "x.yaml:1:7: host: must not contain control characters"},
-    {S, "host: \xff\n",
-     "x.yaml:1:1: not valid YAML text: invalid leading UTF-8 octet (byte 6)"},
+    {S, "host: \xff\n", "x.yaml:1:1: not valid YAML text: invalid leading UTF-8 octet (byte 6)"},
 };
 
 static void every_mistake_names_its_place(void **state)
@@ -211,8 +227,8 @@ static void every_prefix_is_judged(void **state)
         struct config *config = NULL;
         struct config_error error = {.text = ""};
         int exit_code = 0;
-        enum status st = config_load_text(SIDE_SERVER, "x.yaml", (const unsigned char *)text, len, &config, &error,
-                                          &exit_code);
+        enum status st = config_load_text(SIDE_SERVER, "x.yaml", (const unsigned char *)text, len, &config,
+                                          &error, &exit_code);
         if (st == OK)
             config_free(config);
         else
