@@ -6,11 +6,13 @@
 #ifndef WORMHOLE_TESTS_CLI_SUPPORT_H
 #define WORMHOLE_TESTS_CLI_SUPPORT_H
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -2,11 +2,13 @@
 /*
  * The JSON writer: punctuation, escaping, overflow. Compares bytes; parsing is not its business.
  */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
