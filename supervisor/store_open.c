@@ -113,7 +113,7 @@ static char *file_uri(const char *path, const char *query)
             *p++ = (char)c;
         }
     }
-    (void)strcpy(p, query);
+    memcpy(p, query, strlen(query) + 1);
     return uri;
 }
 

@@ -119,7 +119,8 @@ static void begin_call(struct object *o, const char *method, bool named, const c
     char path[512];
     object_path(o, named, path, sizeof path);
     if (body != NULL && strcmp(method, "DELETE") != 0) {
-        strncat(path, "?fieldManager=wormhole", sizeof path - strlen(path) - 1);
+        size_t used = strlen(path);
+        snprintf(path + used, sizeof path - used, "?fieldManager=wormhole");
     }
     char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
