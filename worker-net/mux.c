@@ -146,9 +146,14 @@ bool mux_stream_settle(struct stream *s)
     return true;
 }
 
+bool mux_is_exhausted(const struct mux *m)
+{
+    return m->next_id > MUX_ID_MAX;
+}
+
 enum status mux_can_open(const struct mux *m)
 {
-    if (m->goaway_received || m->goaway_sent || m->close_waits || m->close_sent || m->next_id > MUX_ID_MAX)
+    if (m->goaway_received || m->goaway_sent || m->close_waits || m->close_sent || mux_is_exhausted(m))
         return ERR_LIMIT;
     if (!m->settings_received || m->table.count >= m->peer_max_streams ||
         m->table.count >= m->config.max_streams)

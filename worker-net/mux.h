@@ -134,6 +134,8 @@ enum status mux_open(struct mux *m, const struct mux_open *open, struct stream_a
                      struct stream **out);
 /* Could mux_open() succeed now? */
 enum status mux_can_open(const struct mux *m);
+/* All our ids are used up: the connection must be replaced. */
+bool mux_is_exhausted(const struct mux *m);
 /* The answers to ops->asked(). mux_accept: the stream is attached now and what came early is written to it.
  */
 void mux_accept(struct stream *s);

@@ -11,7 +11,7 @@
 #define MUX_GATHER_PIECES 1024u /* DATA frames of one batch before it is delivered early */
 #define MUX_GATHER_STREAMS 256u
 #define MUX_LIMIT_MAX (1ull << 62) /* an absolute limit above this is nonsense */
-#define MUX_ID_MAX 0x7fffffffu     /* ids end here: the connection is replaced long before */
+#define MUX_ID_MAX 0xfffffff0u     /* ids end here, after two thousand million streams */
 
 enum ready_list { LIST_NONE, LIST_FRESH, LIST_BACKLOG };
 
