@@ -344,14 +344,12 @@ static void on_pending(struct client_handshake *h, const uint8_t *message, size_
         die_protocol(h, "PENDING is malformed");
         return;
     }
-    bool first = !h->pending_seen;
     h->pending_seen = true;
     memcpy(h->request, pending.request, HS_REQUEST);
     h->state = CLIENT_PENDING;
     h->deadline = now + (uint64_t)h->config.common.heartbeat_ms * 7 / 2;
     h->sink.wait(h->sink.arg, pending.ttl_s);
-    if (first)
-        tell(h, VERDICT_PENDING, REFUSAL_NONE, pending.ttl_s, 0);
+    tell(h, VERDICT_PENDING, REFUSAL_NONE, pending.ttl_s, 0); /* each time: the supervisor's deadline moves along */
 }
 
 static void on_declined(struct client_handshake *h, const uint8_t *message, size_t len, uint64_t now)

@@ -497,9 +497,10 @@ def test_client_first_use_then_known(fresh_client):
     assert not os.path.exists(known)  # nobody has approved anything yet
     session.feed(server.make_pending(590))
     assert session.channel.expect("HS_WAIT").ttl_s == 590
+    assert fresh_client.up.expect("CLIENT_PAIRING").ttl_s == 590
     message, finished = server.make_grant()
     session.feed(message)
-    fresh_client.synchronise()
+    fresh_client.synchronise()  # nothing of it reaches the supervisor yet
     assert not os.path.exists(known)  # SERVER_FINISHED is still missing
     session.feed(finished)
     server.receive(session.message())

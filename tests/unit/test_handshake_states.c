@@ -113,7 +113,7 @@ static void test_heartbeat_and_renewal(void **state)
         now += 10000;
         server_handshake_tick(e->server, now);
     }
-    assert_int_equal(e->down.n_pairing, 1);
+    assert_int_equal(e->down.n_pairing, 5);
     assert_int_equal(e->up.n_ask, 1);
 }
 

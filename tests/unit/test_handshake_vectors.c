@@ -197,7 +197,7 @@ static void test_client_says_the_same(void **state)
     expect_sent(f, &s, 1, "client_finished");
     expect_traffic(f, &s);
     assert_int_equal(s.n_wait, 2);
-    assert_int_equal(s.n_pairing, 2); /* pending once, approved once */
+    assert_int_equal(s.n_pairing, 3); /* pending twice, approved */
     assert_string_equal(s.pairing, vectors_text(f->v, "pairing_code"));
     assert_int_equal(s.n_remember, 1);
     expect_bytes(f->v, "traffic_s2c/key", s.traffic[1].key, 32);
