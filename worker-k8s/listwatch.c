@@ -19,7 +19,10 @@
 
 #define PAGE 500
 #define LIST_TIMEOUT_MS 60000u
-#define SLOW_MS 30000u
+#define SLOW_MS 30000u /* with the default watch time; less with a shorter one */
+#define DENIALS_MEANT 3
+#define AWAY_FAILURES 2  /* one is a cut stream, more are a server that was away */
+#define CONFIRM_MS 3000u /* how soon, with as much jitter, its state is listed then */
 #define RETRY_AFTER_MAX_MS 300000u
 #define SHORT_WATCH_MS 1000u /* a watch that ends sooner without an event did not go well */
 
@@ -41,7 +44,7 @@ struct listwatch {
     bool listing;   /* begin was called, commit or abort not yet */
     bool incomplete;
     bool synced, listed, fault;
-    unsigned failures;
+    unsigned failures, denials; /* in a row */
     enum lw_outcome verdict; /* what an ERROR event or a bad line said, while the call is being stopped */
     bool has_verdict;
     uint64_t started, events_at_start;
@@ -155,12 +158,18 @@ static void tell_state(struct listwatch *lw, bool fault, const char *text)
 
 static void went_well(struct listwatch *lw)
 {
-    lw->failures = 0;
+    lw->failures = lw->denials = 0;
     backoff_good(&lw->backoff, clock_mono_ms());
     tell_state(lw, false, "");
 }
 
 static void start(struct listwatch *lw);
+
+/* The pace at which something is tried that only an operator, or somebody else's better object, can mend. */
+static uint32_t slow_ms(const struct listwatch *lw)
+{
+    return lw->spec.watch_s < SLOW_MS / 100 ? lw->spec.watch_s * 100 + 100 : SLOW_MS;
+}
 
 static void start_later(struct listwatch *lw, uint32_t ms)
 {
@@ -268,7 +277,7 @@ static bool on_data(void *arg, const char *bytes, size_t len)
         log_warn("%s %s: an object is over %u bytes and was skipped", lw->phase == LW_LIST ? "list" : "watch",
                  lw->path, SPLIT_OBJECT_MAX);
         if (lw->phase == LW_WATCH) { /* what it said is missing: a list tells, soon but not in a loop */
-            start_later(lw, SLOW_MS);
+            start_later(lw, slow_ms(lw));
         }
     }
     return true;
@@ -277,9 +286,17 @@ static bool on_data(void *arg, const char *bytes, size_t len)
 static void on_opened(void *arg)
 {
     struct listwatch *lw = arg;
-    if (lw->phase == LW_WATCH) {
-        went_well(lw);
+    if (lw->phase != LW_WATCH) {
+        return;
     }
+    /*
+     * A server that was away for a while may have come back with an older state (a restored etcd). It then accepts
+     * a version that it has not reached yet, and says nothing until it does: only a list tells.
+     */
+    if (lw->failures >= AWAY_FAILURES) {
+        timer_set(lw->relist, CONFIRM_MS + random_u32() % CONFIRM_MS);
+    }
+    went_well(lw);
 }
 
 /* ---- starting and ending ----------------------------------------------------------------------------------- */
@@ -403,8 +420,9 @@ static void act_failed(struct listwatch *lw, struct lw_rule rule, const struct a
     } else if (lw->failures > 2) { /* version after version that is gone: no tight loop */
         wait = BACKOFF_FIRST_MS;
     }
-    if (rule.action == LW_LIST_SLOWLY) {
-        wait = SLOW_MS + random_u32() % SLOW_MS;
+    /* A server that has just started denies for a moment what it will allow: only the third time is it meant. */
+    if (rule.action == LW_LIST_SLOWLY && ++lw->denials >= DENIALS_MEANT) {
+        wait = slow_ms(lw) + random_u32() % slow_ms(lw);
     }
     if (result->retry_after_ms > 0) {
         uint32_t told = result->retry_after_ms < RETRY_AFTER_MAX_MS ? result->retry_after_ms : RETRY_AFTER_MAX_MS;

@@ -130,6 +130,7 @@ class Cluster:
             f"--service-account-signing-key-file={self.dir}/sa.key",
             "--disable-admission-plugins=ServiceAccount", "--allow-privileged=true",
             "--service-account-extend-token-expiration=false", "--shutdown-delay-duration=0s",
+            "--shutdown-watch-termination-grace-period=1s",
             *self.extra])
 
     def start_garbage_collector(self):
