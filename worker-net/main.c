@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * wormhole-net: one executable, three roles, each a process of its own. The first argument picks the role;
- * nothing else is taken from the command line, everything comes over the supervisor's channel.
+ * nothing else is taken from the command line, everything comes over the supervisor's channel. `probe` is no
+ * role of a supervisor: `wormhole probe` starts it by itself.
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "worker-net/probe.h"
 #include "worker-net/roles.h"
 
 #define EXIT_USAGE 64
@@ -21,6 +23,8 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], roles[i].name) == 0)
             return worker_main(argc, argv, roles[i].role);
     }
+    if (argc == 2 && strcmp(argv[1], "probe") == 0)
+        return probe_main(argc, argv);
     (void)fprintf(stderr, "wormhole-net: this is a part of Wormhole that only `wormhole listen` and "
                           "`wormhole join` can start\n");
     return EXIT_USAGE;
