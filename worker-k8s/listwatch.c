@@ -21,8 +21,8 @@
 #define LIST_TIMEOUT_MS 60000u
 #define SLOW_MS 30000u /* with the default watch time; less with a shorter one */
 #define DENIALS_MEANT 3
-#define AWAY_FAILURES 2  /* one is a cut stream, more are a server that was away */
-#define CONFIRM_MS 3000u /* how soon, with as much jitter, its state is listed then */
+#define CONFIRM_FIRST_MS 3000u
+#define CONFIRM_LAST_MS 300000u
 #define RETRY_AFTER_MAX_MS 300000u
 #define SHORT_WATCH_MS 1000u /* a watch that ends sooner without an event did not go well */
 
@@ -47,6 +47,8 @@ struct listwatch {
     unsigned failures, denials; /* in a row */
     enum lw_outcome verdict; /* what an ERROR event or a bad line said, while the call is being stopped */
     bool has_verdict;
+    uint32_t confirm_ms; /* wait before the next confirming list, before jitter */
+    uint64_t confirmed;
     uint64_t started, events_at_start;
     uint64_t lists, watches, events;
     char text[200];
@@ -283,18 +285,31 @@ static bool on_data(void *arg, const char *bytes, size_t len)
     return true;
 }
 
+/*
+ * A server that was away may have come back with an older state (a restored etcd). It then accepts a version that it
+ * has not reached yet, and says nothing until it does: only a list tells. Soon, but ever later where streams are cut
+ * again and again.
+ */
+static uint32_t confirm_wait(struct listwatch *lw)
+{
+    uint64_t now = clock_mono_ms();
+    if (lw->confirm_ms == 0 || now - lw->confirmed > 2 * CONFIRM_LAST_MS) {
+        lw->confirm_ms = CONFIRM_FIRST_MS;
+    }
+    uint32_t wait = lw->confirm_ms + random_u32() % lw->confirm_ms;
+    lw->confirmed = now;
+    lw->confirm_ms = wait >= CONFIRM_LAST_MS / 2 ? CONFIRM_LAST_MS : lw->confirm_ms * 2;
+    return wait;
+}
+
 static void on_opened(void *arg)
 {
     struct listwatch *lw = arg;
     if (lw->phase != LW_WATCH) {
         return;
     }
-    /*
-     * A server that was away for a while may have come back with an older state (a restored etcd). It then accepts
-     * a version that it has not reached yet, and says nothing until it does: only a list tells.
-     */
-    if (lw->failures >= AWAY_FAILURES) {
-        timer_set(lw->relist, CONFIRM_MS + random_u32() % CONFIRM_MS);
+    if (lw->failures > 0) {
+        timer_set(lw->relist, confirm_wait(lw));
     }
     went_well(lw);
 }
