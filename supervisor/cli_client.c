@@ -251,7 +251,9 @@ int cli_decide(struct cli_client *client, enum decision action, const char *subj
 
 int cli_explain(enum outcome outcome, const char *subject, const char *text)
 {
-    const char *on = subject != NULL ? subject : "", *colon = subject != NULL ? ": " : "";
+    bool named =
+        subject != NULL && strstr(text, subject) == NULL; /* the server's text often names it itself */
+    const char *on = named ? subject : "", *colon = named ? ": " : "";
     switch (outcome) {
     case OUTCOME_DONE: return EXIT_DONE;
     case OUTCOME_NOT_FOUND:

@@ -24,8 +24,6 @@ static const struct column columns[] = {
     {"no_new_privs", NULL, COLUMN_YES_NO},
     {"seccomp", "SECCOMP", COLUMN_TEXT},
     {"landlock_abi", "LANDLOCK", COLUMN_NUMBER},
-    {"layers", "LAYERS", COLUMN_TEXT},
-    {"missing", NULL, COLUMN_TEXT},
     {"uptime_ms", "UPTIME", COLUMN_AGE_MS},
     {"restarts", "RESTARTS", COLUMN_NUMBER},
     {"rss_kib", "KIB", COLUMN_NUMBER},
@@ -72,14 +70,14 @@ static void show_process(struct listing *listing, const struct msg_row_process *
         CELL_NUMBER(p->no_new_privs),
         CELL_TEXT(seccomp_text(p, seccomp, sizeof seccomp)),
         CELL_NUMBER(p->landlock_abi),
-        CELL_TEXT(layers),
-        CELL_TEXT(p->missing),
         CELL_NUMBER(p->uptime_ms),
         CELL_NUMBER(p->restarts),
         CELL_NUMBER(p->rss_kib),
         CELL_NUMBER(p->threads),
         CELL_NUMBER(p->descriptors),
         CELL_NUMBER(p->connection),
+        CELL_TEXT(layers),
+        CELL_TEXT(p->missing),
     };
     if (listing->format == OUTPUT_TSV)
         (void)printf("process\t");
