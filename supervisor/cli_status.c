@@ -30,6 +30,8 @@ static const struct column columns[] = {
     {"threads", NULL, COLUMN_NUMBER},
     {"descriptors", NULL, COLUMN_NUMBER},
     {"connection", NULL, COLUMN_NUMBER},
+    {"layers", "LAYERS", COLUMN_TEXT},
+    {"missing", NULL, COLUMN_TEXT},
 };
 
 enum { COLUMNS = sizeof columns / sizeof columns[0] };
@@ -196,9 +198,9 @@ const struct cli_command cli_status = {
         "restarts. A layer that this kernel or container could not give is listed with the reason.\n\n"
         "In a pipe: lines that begin with \"fact\" (name, value) and with \"process\" (role, peer, pid, uid, "
         "gid, "
-        "capabilities, bounding set, no_new_privs, seccomp, Landlock ABI, layers, missing layers, uptime in "
-        "ms, "
-        "restarts, resident KiB, threads, descriptors, connection).",
+        "capabilities, bounding set, no_new_privs, seccomp, Landlock ABI, uptime in ms, restarts, resident "
+        "KiB, "
+        "threads, descriptors, connection, layers, missing layers).",
     .shows = true,
     .asks_client = true,
     .examples = examples,
