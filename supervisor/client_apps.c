@@ -11,6 +11,7 @@
 #include "common/names.h"
 #include "supervisor/apps.h"
 #include "supervisor/client_events.h"
+#include "supervisor/k8s.h"
 #include "supervisor/worker_process.h"
 
 #define APPS_MAX 65535u
@@ -237,9 +238,12 @@ void client_app_answered(struct connection *c, const struct msg_app_status *m)
         return;
     if (m->code == REFUSAL_NONE)
         sup_info("app \"%s\" (%s:%u) is on the server at %s", app->name, app->host, app->port, app->endpoint);
-    else
+    else {
         sup_error("the server refuses app \"%s\": %s%s%s", app->name, refusal_text(m->code),
                   m->text[0] != '\0' ? ": " : "", m->text);
+        if (app->source == APP_FROM_KUBERNETES)
+            k8s_app_refused(c->supervisor, app->key, m->text[0] != '\0' ? m->text : refusal_text(m->code));
+    }
     console_app(app);
 }
 
