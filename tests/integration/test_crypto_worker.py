@@ -25,7 +25,8 @@ def rsa_key():
 
 @pytest.fixture(scope="module")
 def server():
-    with crypto_worker.Crypto(E.SIDE_SERVER) as crypto:
+    # Deadlines have tests of their own; sessions that a test leaves behind must not speak up in a later one.
+    with crypto_worker.Crypto(E.SIDE_SERVER, handshake_ms=600000) as crypto:
         yield crypto
         crypto.synchronise()  # it lives: nothing of all this hurt it
 
@@ -561,7 +562,7 @@ def test_client_declined(fresh_client):
 
 @pytest.fixture(scope="module")
 def client():
-    with crypto_worker.Crypto(E.SIDE_CLIENT) as crypto:
+    with crypto_worker.Crypto(E.SIDE_CLIENT, handshake_ms=600000) as crypto:
         yield crypto
         crypto.synchronise()
         assert not os.path.exists(crypto.directory + "/known_server")  # no lie was ever remembered
