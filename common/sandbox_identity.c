@@ -175,7 +175,7 @@ enum status sandbox_identity(const struct sandbox_spec *spec, struct sandbox_rep
     return OK;
 }
 
-static bool limit_set(int resource, rlim_t value)
+static bool limit_set(__rlimit_resource_t resource, rlim_t value)
 {
     struct rlimit old;
     if (getrlimit(resource, &old) != 0)

@@ -238,7 +238,9 @@ static void on_request(void *arg, struct http_exchange *exchange)
         http_reply_error(exchange, 503, NULL, "out of memory");
         return;
     }
-    int status = admin_route_find(exchange, admin.api_is_loopback, job, &why, allow, sizeof allow);
+    int status = admin_route_find(http_exchange_request(exchange),
+                                  (enum admin_listener_kind)http_exchange_kind(exchange),
+                                  admin.api_is_loopback, job, &why, allow, sizeof allow);
     if (status != 0) {
         char extra[80] = "";
         if (allow[0] != '\0')

@@ -59,7 +59,7 @@ struct admin_job {
  * Finds the route and fills the job. 0, or an HTTP status; then *why says what is wrong, and *allow names the
  * methods of a 405 ("" otherwise; at least 32 bytes).
  */
-int admin_route_find(const struct http_exchange *exchange, bool api_is_loopback, struct admin_job *job,
-                     const char **why, char *allow, size_t allow_cap);
+int admin_route_find(const struct http_request *request, enum admin_listener_kind kind, bool api_is_loopback,
+                     struct admin_job *job, const char **why, char *allow, size_t allow_cap);
 
 #endif

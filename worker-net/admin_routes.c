@@ -63,8 +63,8 @@ static void allow_add(char *allow, size_t cap, const char *method)
     (void)snprintf(allow + used, cap - used, "%s%s", used > 0 ? ", " : "", method);
 }
 
-static const struct admin_route *find(const struct http_request *request, unsigned kind, const char **subject,
-                                      char *allow, size_t allow_cap)
+static const struct admin_route *find(const struct http_request *request, enum admin_listener_kind kind,
+                                      const char **subject, char *allow, size_t allow_cap)
 {
     enum http_method method = request->method == HTTP_HEAD ? HTTP_GET : request->method;
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
@@ -145,11 +145,9 @@ static int fill_decision(const struct http_request *request, const char *subject
     return 0;
 }
 
-int admin_route_find(const struct http_exchange *exchange, bool api_is_loopback, struct admin_job *job,
-                     const char **why, char *allow, size_t allow_cap)
+int admin_route_find(const struct http_request *request, enum admin_listener_kind kind, bool api_is_loopback,
+                     struct admin_job *job, const char **why, char *allow, size_t allow_cap)
 {
-    const struct http_request *request = http_exchange_request(exchange);
-    unsigned kind = http_exchange_kind(exchange);
     const char *subject = "";
     allow[0] = '\0';
     if (kind == API && api_is_loopback && !host_is_loopback(request->host)) {
@@ -161,6 +159,7 @@ int admin_route_find(const struct http_exchange *exchange, bool api_is_loopback,
         *why = allow[0] == '\0' ? "there is no such resource" : "this method is not allowed here";
         return allow[0] == '\0' ? 404 : 405;
     }
+    allow[0] = '\0';
     (void)snprintf(job->token, sizeof job->token, "%s", request->token);
     return job->route->decides ? fill_decision(request, subject, job, why) : fill_query(request, job, why);
 }
