@@ -292,10 +292,12 @@ size_t mux_fill(struct mux *m, struct mux_body *bodies, size_t n)
     if (m->close_sent)
         return 0;
     if (put_control(m, &c)) {
-        if (m->close_waits)
+        if (m->close_waits) {
             put_close(m, &c);
-        else
+        } else {
             put_data(m, &c);
+            (void)put_control(m, &c); /* what reading brought up (RESET): nothing else would wake us for it */
+        }
     }
     while (used < n && bodies[used].len > 0)
         used++;

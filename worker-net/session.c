@@ -135,6 +135,9 @@ static void message(struct worker *w, enum message_type type, const union messag
         ipc_channel_set_state(w->supervisor, IN_OPEN);
         s->has_peer = true;
         session_handshake_settle(s);
+        /* The keys come on another channel and may be later: what the supervisor says next needs them. */
+        if (s->phase == PHASE_HANDSHAKE)
+            ipc_channel_pause(w->supervisor, true);
         return;
     }
     session_app_message(s, type, m, fd);
@@ -164,6 +167,7 @@ void session_open(struct session *s)
     }
     s->phase = PHASE_OPEN;
     ipc_channel_set_state(s->handshake, IN_OPEN);
+    ipc_channel_pause(s->worker->supervisor, false);
     session_timers_open(s);
     mux_send_ping(s->mux); /* a first measure of the round trip, for the windows */
     relay_wake(s->relay);
