@@ -25,7 +25,7 @@
 struct admin {
     struct worker *worker;
     struct http_server *server;
-    bool api_is_loopback;
+    bool configured, api_is_loopback;
     unsigned max_connections;
     struct {
         int fd;
@@ -314,6 +314,7 @@ static enum status admin_setup(struct worker *w, enum message_type type, const u
         (void)close(fd);
     if (type != MSG_ADMIN_SETUP)
         return ERR_PERMIT;
+    admin.configured = true;
     admin.api_is_loopback = m->admin_setup.api_is_loopback != 0;
     admin.max_connections = m->admin_setup.max_connections;
     if (admin.max_connections == 0 || admin.max_connections > CONNECTIONS_MAX)
@@ -325,6 +326,10 @@ static enum status admin_preload(struct worker *w, struct sandbox_spec *spec)
 {
     (void)w;
     (void)spec;
+    if (!admin.configured) {
+        log_error("admin: was not told whom to serve");
+        return ERR_CONFIG;
+    }
     /* The Date of answers: the C library reads the time zone's file the first time, and later it cannot. */
     tzset();
     return OK;

@@ -273,7 +273,7 @@ void relay_finish(struct relay *r, bool orderly, uint16_t close_code, const char
     r->told = true;
     r->speaks = orderly;
     r->close_code = r->websocket ? close_code : 0;
-    (void)strncpy(r->close_reason, reason, sizeof r->close_reason - 1);
+    (void)snprintf(r->close_reason, sizeof r->close_reason, "%s", reason);
     r->input.start = r->input.end = 0;
     (void)event_add(r->timeout, &tv);
     (void)event_add(r->readable, NULL);

@@ -98,10 +98,11 @@ static enum status preload(struct worker *w, struct sandbox_spec *spec)
 
     (void)spec;
     if (s == NULL || !s->has_start || s->handshake_fd < 0 || s->has_target != client ||
-        (s->dial_fd >= 0) != client || (s->socket_fd >= 0) == client)
+        (s->dial_fd >= 0) != client || (s->socket_fd >= 0) == client ||
+        s->start.max_record < RECORD_PLAIN_MIN || s->start.max_record > RECORD_PLAIN_MAX) {
+        log_error("session: was not told all that it needs");
         return ERR_CONFIG;
-    if (s->start.max_record < RECORD_PLAIN_MIN || s->start.max_record > RECORD_PLAIN_MAX)
-        return ERR_CONFIG;
+    }
     if (warm_up_crypto() != OK)
         return ERR_CRYPTO;
     if (client && s->target.tls) /* a failure is told by start(), when the channel is whole */

@@ -72,7 +72,7 @@ def den():
         yield Den(directory)
 
 
-def messages(role, den, session_socket=None):
+def messages(role, den, keep, session_socket=None):
     """What the supervisor says to this role between WORKER_SETUP and WORKER_BEGIN."""
     if role == "crypto":
         return [("CRYPTO_SETUP", dict(key_dir=str(den.keys), rsa_bits=2048, name="edge1", suites=1, max_record=32768,
@@ -84,22 +84,18 @@ def messages(role, den, session_socket=None):
     if role == "k8s":
         return [("K8S_SETUP", dict(kubeconfig=str(den.kubeconfig), namespace="default", instance="x",
                                    labels="application=wormhole-server", grace_ms=1000, watch_s=300, relist_s=300))]
+    def other_end(kind=socket.SOCK_SEQPACKET):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        keep.append(ours)
+        return theirs
+
     start = [("SESSION_START", SESSION_START)]
     if role == "client-session":
         start.append(("SESSION_TARGET", dict(host="127.0.0.1", port=9)))
-        start.append(("SESSION_DIAL_CHANNEL", dict(connection=1), _other_end()))
+        start.append(("SESSION_DIAL_CHANNEL", dict(connection=1), other_end()))
     else:
-        start.append(("SESSION_SOCKET", dict(connection=1), session_socket or _other_end(socket.SOCK_STREAM)))
-    return start + [("SESSION_HANDSHAKE_CHANNEL", dict(connection=1), _other_end())]
-
-
-_kept = []
-
-
-def _other_end(kind=socket.SOCK_SEQPACKET):
-    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
-    _kept.append(ours)
-    return theirs
+        start.append(("SESSION_SOCKET", dict(connection=1), session_socket or other_end(socket.SOCK_STREAM)))
+    return start + [("SESSION_HANDSHAKE_CHANNEL", dict(connection=1), other_end())]
 
 
 def start(role, den, binaries, landlock=255, probe=0, environment=None, session_socket=None, chroot=True,
@@ -108,10 +104,15 @@ def start(role, den, binaries, landlock=255, probe=0, environment=None, session_
     number, side, executable, argument = ROLES[role]
     worker = ipc.Worker([str(Path(binaries) / executable)] + ([argument] if argument else []),
                         env={**os.environ, **(environment or {})})
+    worker.peers = []  # our ends of its other channels live as long as it does
     uid = 0 if single_uid else den.uid(role)
-    worker.setup(number, side, messages=messages(role, den, session_socket), uid=uid, gid=uid,
+    told = messages(role, den, worker.peers, session_socket)
+    worker.setup(number, side, messages=told, uid=uid, gid=uid,
                  landlock_max=landlock, test_probe=probe,
                  chroot_dir=str(den.empty) if AS_ROOT and chroot else "")
+    for _, _, *descriptor in told:
+        if descriptor and descriptor[0] is not session_socket:
+            descriptor[0].close()
     return worker
 
 

@@ -38,7 +38,7 @@ def test_links_what_it_may(name):
 
 
 def test_every_executable_has_a_list():
-    assert {p.name for p in BIN.iterdir()} == set(LISTS)
+    assert {p.name for p in BIN.glob("wormhole*")} == set(LISTS)
 
 
 def test_nobody_links_what_speaks_for_him():
