@@ -78,6 +78,10 @@ static void greet(const struct supervisor *s)
 {
     char where[300];
 
+    if (s->metrics_fd >= 0) {
+        address_join(where, sizeof where, s->config->metrics_host, s->metrics_port);
+        sup_info("metrics and health on %s", where);
+    }
     if (s->side == SIDE_CLIENT)
         return;
     address_join(where, sizeof where, s->config->host, s->tunnel_port);
