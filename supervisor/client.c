@@ -119,14 +119,14 @@ static void on_message(struct worker_process *w, enum message_type type, const u
     }
 }
 
-/* 75 to 125 percent: clients of a server that restarts must not come back in step. */
+/* 70 to 100 percent: clients of a server that restarts must not come back in step. */
 static uint64_t jittered(uint64_t ms)
 {
     uint32_t dice = 0;
 
     if (getrandom(&dice, sizeof dice, GRND_NONBLOCK) != (ssize_t)sizeof dice)
         dice = (uint32_t)clock_mono_us();
-    return ms * (75u + dice % 51u) / 100u;
+    return ms * (70u + dice % 31u) / 100u;
 }
 
 static void slot_schedule(struct client_slot *slot, uint64_t pause_ms)
@@ -290,12 +290,26 @@ void client_dialer_lost(struct supervisor *s)
 {
     struct connection *c;
 
-    TAILQ_FOREACH(c, &s->connections, link)
-    {
-        if (c->state == CONNECTION_DRAINING)
+    /* What is open goes on, and gets a channel to the next one; what was about to connect may end of it. */
+    TAILQ_FOREACH(c, &s->connections, link) {
+        if (c->state == CONNECTION_DRAINING || c->opened_ms != 0)
             continue;
         c->helper_lost = true;
-        connection_end(c, 0, END_INTERNAL, "the dialer was restarted");
+        if (c->state == CONNECTION_STARTING)
+            connection_end(c, 0, END_INTERNAL, "the dialer was restarted");
+    }
+}
+
+void client_dialer_ready(struct supervisor *s)
+{
+    struct connection *c;
+    int fd;
+
+    TAILQ_FOREACH(c, &s->connections, link) {
+        if (c->state == CONNECTION_DRAINING || c->worker == NULL || dial_pair(c, &fd) != OK)
+            continue;
+        (void)WORKER_SEND_FD(c->worker, fd, SESSION_DIAL_CHANNEL, session_dial_channel, .connection = c->number);
+        (void)close(fd);
     }
 }
 

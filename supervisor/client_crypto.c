@@ -98,6 +98,7 @@ static void connection_finish(struct supervisor *s, struct connection *c)
     connection_set_state(c, CONNECTION_OPEN);
     c->opened_ms = clock_mono_ms();
     c->deadline_ms = 0;
+    c->helper_lost = false;
     s->counters.handshakes_ok++;
     (void)snprintf(m.name, sizeof m.name, "%.63s", client->target.host);
     memcpy(m.fingerprint, c->fingerprint, sizeof m.fingerprint);

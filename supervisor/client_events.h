@@ -13,8 +13,9 @@ struct client *client_new(struct supervisor *s, struct config_error *error);
 void client_free(struct supervisor *s);
 /* Crypto or the dialer got ready: slots may start. */
 void client_workers_ready(struct supervisor *s);
-/* The dialer ended: its sessions cannot open streams any more. */
+/* The dialer ended; another one is ready: open sessions get a channel to it. */
 void client_dialer_lost(struct supervisor *s);
+void client_dialer_ready(struct supervisor *s);
 struct client_slot *client_slot_of(const struct connection *c);
 
 /* client_crypto.c: from crypto */

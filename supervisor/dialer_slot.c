@@ -24,6 +24,7 @@ static void on_ready(struct worker_process *w, void *arg)
 {
     (void)arg;
     client_apps_tell_dialer(w->supervisor, w);
+    client_dialer_ready(w->supervisor);
     client_workers_ready(w->supervisor);
 }
 

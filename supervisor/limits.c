@@ -19,7 +19,7 @@
 #include "supervisor/netmask.h"
 
 #define PENALTIES 1024u
-#define PENALTY_FIRST_MS 10000u
+#define PENALTY_FIRST_MS 2000u
 #define PENALTY_MAX_MS 3600000u
 #define PENALTY_FORGET_MS 3600000u /* of good behaviour after the last one */
 

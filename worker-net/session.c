@@ -141,7 +141,10 @@ static void message(struct worker *w, enum message_type type, const union messag
             ipc_channel_pause(w->supervisor, true);
         return;
     }
-    session_app_message(s, type, m, fd);
+    if (type == MSG_SESSION_DIAL_CHANNEL)
+        session_dial_replace(s, fd);
+    else
+        session_app_message(s, type, m, fd);
 }
 
 /* ---- the open session and its end ---- */

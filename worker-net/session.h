@@ -116,6 +116,8 @@ void session_handshake_settle(struct session *s);
 /* session_streams.c */
 extern const struct mux_ops session_mux_ops;
 enum status session_dial_open(struct session *s);
+/* A channel to another dialer, because the one before ended. Takes fd. */
+void session_dial_replace(struct session *s, int fd);
 /* Asks the dialer for what waits. */
 void session_dial_pump(struct session *s);
 

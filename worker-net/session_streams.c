@@ -46,7 +46,7 @@ void session_dial_pump(struct session *s)
 {
     struct dial_queue *q = &s->dials;
 
-    while (q->count > 0 && q->in_flight < SESSION_DIALS_MAX) {
+    while (s->dial != NULL && q->count > 0 && q->in_flight < SESSION_DIALS_MAX) {
         uint32_t id = q->ids[q->first];
         struct stream *stream = mux_find(s->mux, id);
         q->first = (q->first + 1) % q->cap;
@@ -54,7 +54,7 @@ void session_dial_pump(struct session *s)
         if (stream == NULL)
             continue; /* reset while it waited */
         const struct session_app *app = app_of(stream->account);
-        if (s->dial == NULL || IPC_SEND(s->dial, DIAL_APP, dial_app, .request = id, .app = app->id) != OK)
+        if (IPC_SEND(s->dial, DIAL_APP, dial_app, .request = id, .app = app->id) != OK)
             mux_refuse(stream, DIAL_INTERNAL);
         else
             q->in_flight++;
@@ -194,6 +194,17 @@ static void on_message(void *arg, enum message_type type, const union message *m
     on_dialed(s, type, m, fd); /* the permit table lets only the dialer's two answers through */
 }
 
+static void ask_again(struct stream *stream, void *arg)
+{
+    struct session *s = arg;
+    struct dial_queue *q = &s->dials;
+
+    if (stream->phase == STREAM_ASKED && queue_room(s))
+        q->ids[(q->first + q->count++) % q->cap] = stream->id;
+}
+
+/* The supervisor starts another dialer and hands over a channel to it: what is not connected yet waits for
+ * that. */
 static void on_closed(void *arg, const char *reason)
 {
     struct session *s = arg;
@@ -201,16 +212,42 @@ static void on_closed(void *arg, const char *reason)
     (void)reason;
     ipc_channel_free(s->dial);
     s->dial = NULL;
-    session_end(s, END_INTERNAL, CLOSE_INTERNAL, true, "the dialer went away");
+    if (s->phase == PHASE_DIALING) {
+        session_end(s, END_INTERNAL, CLOSE_INTERNAL, true, "the dialer went away");
+        return;
+    }
+    s->dials.count = s->dials.in_flight = 0;
+    if (s->mux != NULL)
+        mux_each(s->mux, ask_again, s);
 }
 
 static const struct ipc_handlers handlers = {.message = on_message, .closed = on_closed};
 
+static enum status channel_open(struct session *s, int fd)
+{
+    s->dial = ipc_channel_new(s->worker->base, fd, CH_DIAL, IPC_LOWER, IN_RUN, "dialer", &handlers, s);
+    return s->dial == NULL ? ERR_NOMEM : OK;
+}
+
 enum status session_dial_open(struct session *s)
 {
-    s->dial =
-        ipc_channel_new(s->worker->base, s->dial_fd, CH_DIAL, IPC_LOWER, IN_RUN, "dialer", &handlers, s);
-    if (s->dial == NULL)
-        return ERR_NOMEM;
-    return IPC_SEND(s->dial, DIAL_SERVER, dial_server, .request = DIAL_SERVER_REQUEST);
+    enum status st = channel_open(s, s->dial_fd);
+
+    return st == OK ? IPC_SEND(s->dial, DIAL_SERVER, dial_server, .request = DIAL_SERVER_REQUEST) : st;
+}
+
+void session_dial_replace(struct session *s, int fd)
+{
+    if (s->worker->side != SIDE_CLIENT || s->phase == PHASE_DIALING) {
+        (void)close(fd);
+        return;
+    }
+    if (s->dial != NULL) /* its end was not noticed yet */
+        on_closed(s, NULL);
+    if (channel_open(s, fd) != OK) {
+        (void)close(fd);
+        session_end(s, END_INTERNAL, CLOSE_INTERNAL, true, "out of memory");
+        return;
+    }
+    session_dial_pump(s);
 }

@@ -155,7 +155,7 @@ def test_an_app_that_is_down_refuses_at_once(hosts):
     server, _ = hosts.pair({"down": closed, "up": hosts.backend(echo).port})
     port = server.app_port("edge1", "down")
     for _ in range(5):
-        with connect(port) as user, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), connect(port) as user:
             user.recv(1)
     wait(lambda: server.app("edge1", "down")["refused"] >= 5, "the count of refusals")
     assert works(server.app_port("edge1", "up"))

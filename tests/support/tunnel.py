@@ -5,13 +5,16 @@ the kernel chooses, waiting on conditions only, logs kept for the report of a fa
 It must not check anything by itself but that what a test asked for became true in time.
 """
 import contextlib
+import hashlib
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -52,6 +55,15 @@ def free_port(host="127.0.0.1", kind=socket.SOCK_STREAM):
     with socket.socket(socket.AF_INET, kind) as s:
         s.bind((host, 0))
         return s.getsockname()[1]
+
+
+def alive(pid):
+    """Does the process run (a zombie does not)?"""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 class Process:
@@ -431,3 +443,117 @@ def works(port):
     text = os.urandom(12).hex().encode()
     assert exchange(port, text) == text
     return True
+
+
+def pump(port, size, seed=b"", timeout=4 * PATIENCE):
+    """Sends `size` random bytes through an echo app while reading; the SHA-256 of both directions must be equal."""
+    sent, received = hashlib.sha256(), hashlib.sha256()
+    block = random.Random(seed).randbytes(1 << 20)
+    with connect(port, timeout) as connection:
+        def send():
+            left = size
+            while left:
+                part = block[:min(left, len(block))]
+                connection.sendall(part)
+                sent.update(part)
+                left -= len(part)
+            connection.shutdown(socket.SHUT_WR)
+        sender = threading.Thread(target=send)
+        sender.start()
+        got = 0
+        while data := connection.recv(1 << 18):
+            received.update(data)
+            got += len(data)
+        sender.join()
+    assert got == size
+    assert sent.digest() == received.digest()
+
+
+def reset(connection):
+    """Closes with RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+class Wire:
+    """
+    A TCP relay between a client and a server whose cable can be pulled: cut() lets nothing through in either
+    direction and tells nobody (no FIN, no RST); mend() lets new connections through again, the old ones stay dead.
+    """
+
+    def __init__(self, port):
+        self.target = port
+        self.dead = False
+        self.pairs = []
+        self.backend = Backend(self._carry)
+        self.port = self.backend.port
+
+    def _carry(self, near):
+        if self.dead:
+            return
+        far = socket.create_connection(("127.0.0.1", self.target))
+        pair = {"alive": True, "sockets": (near, far)}
+        self.pairs.append(pair)
+
+        def copy(source, sink):
+            try:
+                while True:
+                    data = source.recv(1 << 16)
+                    if not pair["alive"]:
+                        wait(lambda: pair.get("closed"), "the test's end", timeout=600)
+                        return
+                    if not data:
+                        sink.shutdown(socket.SHUT_WR)
+                        return
+                    sink.sendall(data)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    sink.shutdown(socket.SHUT_RDWR)
+        other = threading.Thread(target=copy, args=(far, near), daemon=True)
+        other.start()
+        copy(near, far)
+        other.join()
+        far.close()
+
+    def cut(self):
+        self.dead = True
+        for pair in self.pairs:
+            pair["alive"] = False
+
+    def mend(self):
+        self.dead = False
+
+    def close(self):
+        for pair in self.pairs:
+            pair["closed"] = True
+            for end in pair["sockets"]:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+        self.backend.close()
+
+
+class Talk:
+    """One long-lived connection to an echo app, to see whether it goes on."""
+
+    def __init__(self, port):
+        self.socket = connect(port)
+        self.say()
+
+    def say(self):
+        text = os.urandom(16)
+        self.socket.sendall(text)
+        got = b""
+        while len(got) < len(text):
+            data = self.socket.recv(len(text) - len(got))
+            assert data, "the connection ended"
+            got += data
+        assert got == text
+        return True
+
+    def wait_end(self):
+        """The connection ends, by RST or FIN, without anything else coming."""
+        with contextlib.suppress(ConnectionError):
+            assert self.socket.recv(100) == b""
+
+    def close(self):
+        self.socket.close()
