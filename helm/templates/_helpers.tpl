@@ -78,8 +78,11 @@ tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .root.Values.topologySpreadConstraints }}
+{{- $own := dict "labelSelector" (dict "matchLabels" (include "wormhole.selector" $ | fromYaml)) }}
 topologySpreadConstraints:
-  {{- toYaml . | nindent 2 }}
+  {{- range . }}
+  - {{- toYaml (merge (deepCopy .) $own) | nindent 4 }}
+  {{- end }}
 {{- end }}
 {{- end }}
 
