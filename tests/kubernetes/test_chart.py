@@ -4,19 +4,18 @@ The chart: every install line of the documentation passes lint, strict validatio
 "restricted" Pod Security standard; the keys and defaults that users of the original chart know are there; and what the
 Deployment would run in a pod is run for real, as that user, with an in-cluster configuration.
 """
+import http.client
 import json
 import os
 import re
 import shlex
 import subprocess
-import threading
-from pathlib import Path
 
 import pytest
 import yaml
 
 import tunnel
-from cluster import CHART, ROOT, Cluster, free_port, missing, parts, wait_for
+from cluster import CHART, ROOT, Cluster, free_port, missing, wait_for
 
 REASON = missing("KUBE_APISERVER", "ETCD", "HELM", "KUBECTL")
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
@@ -271,57 +270,75 @@ def pod_of(objects):
 
 class Pod:
     """
-    The container of a rendered Deployment on this machine: its command line, its environment, its user, no
-    capabilities, its mounts as plain directories in a mount namespace. Only the image's root file system is ours.
+    A rendered Deployment's pod on this machine: its command lines, environment and user, no capabilities, its volumes
+    mounted where they say. Only the image's root file system is this machine's own, under an overlay.
     """
 
-    def __init__(self, cluster, directory, objects, name):
+    def __init__(self, cluster, directory, objects, name, secrets=None):
         spec = pod_of(objects)
         container, = spec["containers"]
-        self.directory = directory
-        account = spec["serviceAccountName"]
-        namespace = next(o for o in objects if o["kind"] == "Deployment")["metadata"]["namespace"]
-        uid = spec["securityContext"]["runAsUser"]
-        script, environment = ["set -e", "mount -t tmpfs -o mode=755 tmpfs /run"], {}
-        for mount in container["volumeMounts"]:
-            source = directory / mount["name"]
-            source.mkdir(exist_ok=True)
-            if mount["name"] == "api-access":
-                (source / "token").write_text(cluster.token(namespace, account))
-                (source / "ca.crt").write_bytes(cluster.ca.read_bytes())
-                (source / "namespace").write_text(namespace)
-            subprocess.run(["chown", "-R", f"{uid}:{uid}", source], check=True)
-            target = mount["mountPath"].replace("/var/run", "/run")
-            if not target.startswith("/run/") and not os.path.isdir(target):
-                # No directory of that name on this machine: the path is rewritten, the mount stands for it.
-                environment[target] = str(source)
-                continue
-            if target == "/tmp":
-                continue
-            script += [f"mkdir -p {target}", f"mount --bind {source} {target}"]
-        self.words = []
-        for word in container["command"]:
-            for target, source in environment.items():
-                word = source + word[len(target):] if word == target or word.startswith(target + "/") else word
-            self.words.append(word)
-        self.words[0] = tunnel.BIN + "/wormhole"
-        self.prefix = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs",
+        deployment = next(o for o in objects if o["kind"] == "Deployment")
+        self.directory, self.secrets = directory, secrets or {}
+        self.uid = spec["securityContext"]["runAsUser"]
+        token = cluster.token(deployment["metadata"]["namespace"], spec["serviceAccountName"])
+        self.volumes = {}
+        for volume in spec["volumes"]:
+            self.volumes[volume["name"]] = self.make_volume(cluster, volume, token, deployment["metadata"]["namespace"])
+        self.prefix = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--no-new-privs",
                        "--bounding-set=-all", "--inh-caps=-all"]
+        self.log_path = directory / f"{name}.log"
+        for init in spec.get("initContainers", []):
+            done = subprocess.run(self.argv(init, init["command"]), capture_output=True, text=True, timeout=30,
+                                  check=False)
+            assert done.returncode == 0, done.stderr
+        self.words = [tunnel.BIN + "/wormhole", *container["command"][1:]]
         self.env = {"PATH": os.environ["PATH"], "KUBERNETES_SERVICE_HOST": "127.0.0.1",
                     "KUBERNETES_SERVICE_PORT": str(cluster.port)}
-        for variable in container["env"]:
-            value = variable["value"]
-            self.env[variable["name"]] = environment.get(value, value)
-        self.script = "\n".join(script)
-        self.log_path = directory / f"{name}.log"
+        self.env.update({v["name"]: v["value"] for v in container["env"]})
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(
-                ["unshare", "--mount", "bash", "-c", self.script + '\nexec "$@"', "pod", *self.prefix, *self.words],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env)
+            self.process = subprocess.Popen(self.argv(container, self.words), stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log, env=self.env)
+
+    def make_volume(self, cluster, volume, token, namespace):
+        """The directory that stands for a volume, with the owners and modes that a kubelet gives (fsGroup)."""
+        path = self.directory / volume["name"]
+        path.mkdir(exist_ok=True)
+        files = {}
+        if volume["name"] == "api-access":
+            files = {"token": token.encode(), "ca.crt": cluster.ca.read_bytes(), "namespace": namespace.encode()}
+        elif "secret" in volume:
+            files = self.secrets[volume["secret"]["secretName"]]
+        if not files:  # an emptyDir: root's, and writable for the group
+            os.chown(path, 0, self.uid)
+            os.chmod(path, 0o2777)
+            return path
+        data = path / "..2026_01_01"
+        data.mkdir()
+        for file, content in files.items():
+            (data / file).write_bytes(content)
+            os.chown(data / file, 0, self.uid)
+            os.chmod(data / file, 0o440)
+            (path / file).symlink_to(f"..data/{file}")
+        (path / "..data").symlink_to(data.name)
+        return path
+
+    def argv(self, container, words):
+        """The container's mounts in a namespace of its own, then the words as the pod's user."""
+        lines = ["set -e", "cd /", "upper=$(mktemp -d)", "mount -t tmpfs tmpfs $upper",
+                 "mkdir $upper/up $upper/work $upper/root", "root=$upper/root",
+                 "mount -t overlay -o lowerdir=/,upperdir=$upper/up,workdir=$upper/work overlay $root",
+                 "mount --rbind /proc $root/proc", "mount --rbind /dev $root/dev", "mount --bind /tmp $root/tmp",
+                 "mount -t tmpfs -o mode=755 tmpfs $root/run"]
+        for mount in container["volumeMounts"]:
+            target = mount["mountPath"].replace("/var/run", "/run")
+            if target != "/tmp":  # where this test's own files are
+                lines += [f"mkdir -p $root{target}", f"mount --bind {self.volumes[mount['name']]} $root{target}"]
+        lines.append('exec chroot $root "$@"')
+        return ["unshare", "--mount", "bash", "-c", "\n".join(lines), "pod", *self.prefix, *words]
 
     def exec(self, *words):
         """kubectl exec: the same namespace, user and environment."""
-        return subprocess.run(["nsenter", f"--target={self.process.pid}", "--mount", *self.prefix,
+        return subprocess.run(["nsenter", f"--target={self.process.pid}", "--mount", "--root", "--wd", *self.prefix,
                                tunnel.BIN + "/wormhole", *words], env=self.env, capture_output=True, text=True,
                               timeout=30, check=False)
 
@@ -399,3 +416,40 @@ def test_the_pods_run_as_rendered(cluster):
     finally:
         codes = [pod.stop() for pod in (client, server) if pod is not None]
     assert codes == [0, 0], f"{codes}\n{server.log()}\n{client.log()}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for the pod's user and mounts")
+def test_identity_and_admin_token_from_secrets(cluster):
+    """The identity of one server's volume, put into a Secret, is another server's; the admin API asks for the token."""
+    directory = cluster.dir / "secrets"
+    identities, secrets = [], {"wormhole-admin": {"token": b"sesame-" + b"x" * 32 + b"\n"}}
+    base = ("--set server.enabled=true --set 'server.extraArgs={--host,127.0.0.1,--port,0,--admin-host,127.0.0.1,"
+            "--admin-port,0}' --set 'extraArgs={--metrics-host,127.0.0.1,--metrics-port,0}'")
+    for i, more in enumerate(("", "--set server.existingSecret=wormhole-identity "
+                                  "--set server.adminToken.existingSecret=wormhole-admin")):
+        (directory / str(i)).mkdir(parents=True)
+        namespace, text, objects = render(cluster, f"helm install -n wormhole-server kept helm/ {base} {more}")
+        cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(
+            [o for o in objects if o["kind"] in ("ServiceAccount", "Role", "RoleBinding", "Service")]))
+        server = Pod(cluster, directory / str(i), objects, "server", secrets)
+        try:
+            shown = wait_for(lambda: f"the server answers\n{server.log()}",
+                             lambda: (lambda done: done.stdout if done.returncode == 0 else None)(
+                                 server.exec("keys", "show")), 40)
+            identities.append(re.search(r"SHA256:[\w-]{43}", shown)[0])
+            if i == 1:
+                port = int(wait_for("the admin API", lambda: re.search(r"admin API on \S+:(\d+)", server.log()))[1])
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                for token, status in ((None, 401), ("wrong", 401), ("sesame-" + "x" * 32, 404)):
+                    headers = {"Authorization": f"Bearer {token}"} if token else {}
+                    connection.request("POST", f"/v1/requests/{FINGERPRINT}", headers=headers)
+                    answer = connection.getresponse()
+                    answer.read()
+                    assert answer.status == status, f"{token}: {answer.status}"
+        finally:
+            assert server.stop() == 0, server.log()
+        made = directory / str(i) / "storage" / "wormhole" / "identity"
+        if i == 0:
+            secrets["wormhole-identity"] = {f.name: f.read_bytes() for f in made.iterdir() if f.is_file()}
+            assert secrets["wormhole-identity"]
+    assert identities[0] == identities[1]
