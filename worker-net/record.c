@@ -88,7 +88,7 @@ enum status record_seal(struct record_key *k, uint8_t *record, size_t len)
     uint8_t *body = record + RECORD_HEADER;
     int n = 0, rest = 0;
 
-    if (len == 0 || len > RECORD_PLAIN_MAX)
+    if (len > RECORD_PLAIN_MAX)
         return ERR_SIZE;
     if (!within_limits(k, len))
         return ERR_LIMIT;
@@ -106,7 +106,7 @@ enum status record_open(struct record_key *k, uint8_t *record, size_t len, uint8
 {
     int n = 0, rest = 0;
 
-    if (len <= RECORD_OVERHEAD || len > RECORD_PLAIN_MAX + RECORD_OVERHEAD)
+    if (len < RECORD_OVERHEAD || len > RECORD_PLAIN_MAX + RECORD_OVERHEAD)
         return ERR_FORMAT;
     if (memcmp(record, k->aad + 8, RECORD_HEADER) != 0)
         return ERR_FORMAT;
