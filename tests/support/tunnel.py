@@ -76,8 +76,8 @@ class Process:
         self.env.update(env or {})
         self.cwd = cwd
         self.process = None
-        hosts.processes.append(self)
         self.start()
+        hosts.processes.append(self)
 
     def start(self):
         with open(self.log_path, "ab") as log:
@@ -136,10 +136,11 @@ class Process:
 class Supervisor(Process):
     """What a server and a client have in common: state, control socket, the command line that asks them."""
 
-    def __init__(self, hosts, name, command, flags, state=None, env=None, prefix=(), global_flags=()):
-        self.state = state or hosts.directory(name + "-state")
+    def __init__(self, hosts, name, command, flags, state=None, env=None, prefix=(), global_flags=(), binaries=None):
+        self.binaries = str(binaries or BIN)
+        self.state = state or hosts.directory(f"{name}-{len(hosts.processes)}")
         self.control = os.path.join(self.state, command + ".sock")
-        argv = [BIN + "/wormhole", "--state-dir", self.state, "--control-socket", self.control,
+        argv = [self.binaries + "/wormhole", "--state-dir", self.state, "--control-socket", self.control,
                 *global_flags, command, *flags]
         super().__init__(hosts, name, argv, env=env, prefix=prefix)
 
@@ -154,7 +155,7 @@ class Supervisor(Process):
 
     def cli(self, *args, check=True, timeout=PATIENCE):
         """Runs a command of the operator's against this supervisor; gives its standard output."""
-        done = subprocess.run([BIN + "/wormhole", "--control-socket", self.control, *args], stdin=subprocess.DEVNULL,
+        done = subprocess.run([self.binaries + "/wormhole", "--control-socket", self.control, *args], stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=timeout, check=False)
         if check:
             assert done.returncode == 0, f"wormhole {' '.join(args)}: {done.returncode}: {done.stderr}"
@@ -187,14 +188,14 @@ class Supervisor(Process):
 
 class Server(Supervisor):
     def __init__(self, hosts, *flags, name="server", port=0, prefix=(), env=None, state=None, ranges=None,
-                 global_flags=()):
+                 global_flags=(), binaries=None):
         low = ranges or hosts.port_range()
         self.range = (low, low + 99)
         self.wanted_port = port
         base = ["--host", "127.0.0.1", "--port", str(port), "--admin-port", "0", "--app-host", "127.0.0.1",
                 "--port-range-min", str(low), "--port-range-max", str(low + 99)]
         super().__init__(hosts, name, "listen", [*base, *flags], state=state, env=env, prefix=prefix,
-                         global_flags=global_flags)
+                         global_flags=global_flags, binaries=binaries)
 
     @property
     def port(self):
@@ -247,14 +248,14 @@ class Server(Supervisor):
 
 class Client(Supervisor):
     def __init__(self, hosts, server, *flags, name="edge1", apps=None, url=None, state=None, env=None, prefix=(),
-                 global_flags=()):
+                 global_flags=(), binaries=None):
         expose = []
         for app, address in (apps or {}).items():
             address = address if isinstance(address, str) else f"127.0.0.1:{address}"
             expose += ["--expose", f"name={app},address={address}"]
         base = ["--name", name, "--server", url or server.url, "--reconnect-min", "100ms", "--reconnect-max", "1s"]
         super().__init__(hosts, name, "join", [*base, *expose, *flags], state=state, env=env, prefix=prefix,
-                         global_flags=global_flags)
+                         global_flags=global_flags, binaries=binaries)
 
     @property
     def fingerprint(self):
