@@ -52,8 +52,8 @@ static bool directories_make(const char *path, mode_t mode)
     return mkdir(part, mode) == 0 || errno == EEXIST;
 }
 
-/* A directory of ours: made when it is not there, opened without following a link. -1 with errno. */
-static int directory_open(const char *path, mode_t mode)
+/* A directory: made when it is not there, opened (O_RDONLY or O_PATH) without following a link. -1 with errno. */
+static int directory_open(const char *path, mode_t mode, int how)
 {
     mode_t before = umask(022);
     bool made = directories_make(path, mode);
@@ -64,7 +64,7 @@ static int directory_open(const char *path, mode_t mode)
         errno = saved;
         return -1;
     }
-    return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return open(path, how | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
 static enum status state_open(struct supervisor *s, struct config_error *error, int *exit_code)
@@ -73,7 +73,7 @@ static enum status state_open(struct supervisor *s, struct config_error *error, 
     bool shared = s->is_root && !s->config->single_uid;
     struct stat st;
 
-    int fd = directory_open(path, shared ? 0711 : 0700);
+    int fd = directory_open(path, shared ? 0711 : 0700, O_RDONLY);
     if (fd < 0)
         return fail(error, exit_code, code_of(errno),
                     "the state directory %s cannot be used: %s; give one that is yours with --state-dir",
@@ -130,7 +130,7 @@ static enum status state_lock(struct supervisor *s, struct config_error *error, 
 static bool files_hand_over(int dir, uid_t uid, gid_t gid)
 {
     bool all = true;
-    int copy = fcntl(dir, F_DUPFD_CLOEXEC, 0);
+    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *list = copy >= 0 ? fdopendir(copy) : NULL;
     struct stat st;
 
@@ -156,7 +156,8 @@ static enum status keys_open(struct supervisor *s, struct config_error *error, i
     gid_t gid;
 
     worker_uid(s, ROLE_CRYPTO, &uid, &gid);
-    int fd = directory_open(path, 0700);
+    /* O_PATH: a root without CAP_DAC_READ_SEARCH may not look into crypto's directory, and need not. */
+    int fd = directory_open(path, 0700, O_PATH);
     if (fd < 0 || fstat(fd, &st) != 0) {
         int saved = errno;
         if (fd >= 0)
@@ -165,7 +166,7 @@ static enum status keys_open(struct supervisor *s, struct config_error *error, i
                     strerror(saved));
     }
     if (uid != 0 && st.st_uid == geteuid() && (st.st_uid != uid || st.st_gid != gid)) {
-        if (!files_hand_over(fd, uid, gid) || fchown(fd, uid, gid) != 0) {
+        if (!files_hand_over(fd, uid, gid) || fchownat(fd, "", uid, gid, AT_EMPTY_PATH) != 0) {
             int saved = errno;
             (void)close(fd);
             return fail(error, exit_code, code_of(saved),
@@ -186,7 +187,7 @@ static enum status empty_open(struct supervisor *s, struct config_error *error, 
     if (!s->is_root)
         return OK;
     (void)snprintf(s->empty_dir, sizeof s->empty_dir, "%.249s/empty", s->state_dir);
-    int fd = directory_open(s->empty_dir, 0555);
+    int fd = directory_open(s->empty_dir, 0555, O_RDONLY);
     if (fd < 0 || fchmod(fd, 0555) != 0 || fstat(fd, &st) != 0 || st.st_uid != 0) {
         int saved = errno;
         if (fd >= 0)
