@@ -52,7 +52,8 @@ static bool directories_make(const char *path, mode_t mode)
     return mkdir(part, mode) == 0 || errno == EEXIST;
 }
 
-/* A directory: made when it is not there, opened (O_RDONLY or O_PATH) without following a link. -1 with errno. */
+/* A directory: made when it is not there, opened (O_RDONLY or O_PATH) without following a link. -1 with
+ * errno. */
 static int directory_open(const char *path, mode_t mode, int how)
 {
     mode_t before = umask(022);
