@@ -61,49 +61,36 @@ static int list_run(const struct args *args)
 }
 
 struct verification {
-    uint64_t rows, bad_seq;
-    uint8_t last_hash[32];
+    struct audit_check check;
+    uint64_t bad_seq;
     const char *why; /* NULL: all fits so far */
 };
 
 static bool verify_row(void *arg, const struct store_audit_row *row)
 {
     struct verification *v = arg;
-    uint8_t hash[32];
-    audit_hash(row, hash);
-    if (v->why != NULL)
-        return false;
-    if (row->seq != v->rows + 1)
-        v->why = "a row before it is missing";
-    else if (memcmp(row->previous, v->last_hash, 32) != 0)
-        v->why = "it does not continue the row before it";
-    else if (memcmp(hash, row->hash, 32) != 0)
-        v->why = "its text does not fit its hash";
-    if (v->why != NULL) {
+    if (v->why == NULL && audit_check_row(&v->check, row, &v->why) != OK)
         v->bad_seq = row->seq;
-        return false;
-    }
-    memcpy(v->last_hash, row->hash, 32);
-    v->rows++;
-    return true;
+    return v->why == NULL;
 }
 
 static int verify_run(const struct args *args)
 {
-    struct verification v = {.rows = 0};
+    struct verification v = {.why = NULL};
+    audit_check_init(&v.check);
     int code = audit_each(args, 0, verify_row, &v);
     char hash[65] = "";
     if (code != EXIT_DONE)
         return code;
-    for (size_t i = 0; i < sizeof v.last_hash; i++)
-        (void)snprintf(hash + 2 * i, 3, "%02x", v.last_hash[i]);
+    for (size_t i = 0; i < sizeof v.check.last; i++)
+        (void)snprintf(hash + 2 * i, 3, "%02x", v.check.last[i]);
     static const struct column result[] = {
         {"intact", "intact", COLUMN_YES_NO},
         {"rows", "rows", COLUMN_NUMBER},
         {"bad_seq", NULL, COLUMN_NUMBER},
         {"last_hash", "last hash", COLUMN_TEXT},
     };
-    const struct cell cells[] = {CELL_NUMBER(v.why == NULL), CELL_NUMBER(v.rows), CELL_NUMBER(v.bad_seq),
+    const struct cell cells[] = {CELL_NUMBER(v.why == NULL), CELL_NUMBER(v.check.rows), CELL_NUMBER(v.bad_seq),
                                  CELL_TEXT(hash)};
     int written = output_record(output_format_of(args), result, cells, sizeof result / sizeof result[0]);
     if (v.why == NULL)
