@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
@@ -105,6 +106,7 @@ static enum status preload(struct worker *w, struct sandbox_spec *spec)
     }
     if (warm_up_crypto() != OK)
         return ERR_CRYPTO;
+    tzset(); /* OpenSSL judges a certificate's dates by mktime(), which would open /etc/localtime later */
     if (client && s->target.tls) /* a failure is told by start(), when the channel is whole */
         (void)tls_context_new(s->target.ca_file, &s->tls, s->tls_error, sizeof s->tls_error);
     return OK;
