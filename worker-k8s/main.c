@@ -266,18 +266,19 @@ static enum status start_client(void)
 
 /* ---- server: mirroring ------------------------------------------------------------------------------------------ */
 
-static void on_report(void *arg, const char *peer, const char *app, bool done, const char *endpoint, const char *text)
+static enum status on_report(void *arg, const char *peer, const char *app, bool done, const char *endpoint,
+                             const char *text)
 {
     struct msg_k8s_mirrored m = {.done = done};
     (void)arg;
+    if (!channel_is_calm()) {
+        return ERR_FULL;
+    }
     snprintf(m.peer, sizeof m.peer, "%s", peer);
     snprintf(m.app, sizeof m.app, "%s", app);
     snprintf(m.endpoint, sizeof m.endpoint, "%s", endpoint);
     snprintf(m.text, sizeof m.text, "%s", text);
-    if (ipc_channel_send(self.worker->supervisor, MSG_K8S_MIRRORED, &m, -1) == ERR_FULL) {
-        log_error("the supervisor does not take reports; starting anew");
-        worker_exit(self.worker, 1);
-    }
+    return ipc_channel_send(self.worker->supervisor, MSG_K8S_MIRRORED, &m, -1);
 }
 
 static void on_mirror_state(void *arg)
@@ -321,7 +322,7 @@ static void mirror_one(const struct msg_k8s_mirror *m)
     snprintf(app.app, sizeof app.app, "%s", m->app);
     snprintf(app.app_protocol, sizeof app.app_protocol, "%s", m->app_protocol);
     if (mirror_add(self.mirror, &app) != OK) {
-        on_report(NULL, m->peer, m->app, false, "", "this name or port cannot be mirrored");
+        (void)on_report(NULL, m->peer, m->app, false, "", "this name or port cannot be mirrored");
     }
 }
 

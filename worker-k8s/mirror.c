@@ -15,6 +15,8 @@
 #include "worker-k8s/mirror_private.h"
 #include "worker-k8s/timer.h"
 
+#define REPORT_RETRY_MS 20
+
 const char *mirror_kind_name(enum object_kind kind)
 {
     return kind == OBJECT_SERVICE ? "Service" : "NetworkPolicy";
@@ -69,6 +71,16 @@ void object_mark(struct object *o)
         o->dirty = true;
         TAILQ_INSERT_TAIL(&o->mirror->dirty, o, link);
     }
+    mirror_later(o->mirror, 0);
+}
+
+void object_mark_first(struct object *o)
+{
+    if (o->dirty) {
+        TAILQ_REMOVE(&o->mirror->dirty, o, link);
+    }
+    o->dirty = true;
+    TAILQ_INSERT_HEAD(&o->mirror->dirty, o, link);
     mirror_later(o->mirror, 0);
 }
 
@@ -195,20 +207,50 @@ void want_rename(struct mirror *m, struct want *w)
     want_mark(m, w);
 }
 
+static void flush_reports(struct mirror *m)
+{
+    struct want *w;
+    while ((w = TAILQ_FIRST(&m->reports)) != NULL) {
+        const char *endpoint = w->done ? w->text : "";
+        const char *problem = w->done ? "" : w->text;
+        if (m->handlers.report(m->arg, w->app.peer, w->app.app, w->done, endpoint, problem) == ERR_FULL) {
+            timer_set(m->report_timer, REPORT_RETRY_MS);
+            return;
+        }
+        TAILQ_REMOVE(&m->reports, w, report_link);
+        w->report_due = false;
+    }
+}
+
+static void on_report_timer(int fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    flush_reports(arg);
+}
+
 void want_report(struct mirror *m, struct want *w, const char *problem)
 {
-    char endpoint[160] = "";
+    char text[sizeof w->text];
     bool done = problem == NULL;
     if (done) {
-        snprintf(endpoint, sizeof endpoint, "%s.%s:%u", w->name, m->spec.context.namespace, w->app.port);
+        snprintf(text, sizeof text, "%s.%s:%u", w->name, m->spec.context.namespace, w->app.port);
+    } else {
+        snprintf(text, sizeof text, "%s", problem);
     }
-    if (w->reported == done && strcmp(w->problem, done ? endpoint : problem) == 0) {
+    if (w->done == done && strcmp(w->text, text) == 0) {
         return;
     }
-    m->done += (uint32_t)done - (uint32_t)w->reported;
-    w->reported = done;
-    snprintf(w->problem, sizeof w->problem, "%s", done ? endpoint : problem);
-    m->handlers.report(m->arg, w->app.peer, w->app.app, done, endpoint, done ? "" : w->problem);
+    m->done += (uint32_t)done - (uint32_t)w->done;
+    w->done = done;
+    memcpy(w->text, text, sizeof text);
+    if (!w->report_due) {
+        w->report_due = true;
+        TAILQ_INSERT_TAIL(&m->reports, w, report_link);
+    }
+    if (!event_pending(m->report_timer, EV_TIMEOUT, NULL)) {
+        flush_reports(m);
+    }
     m->handlers.state(m->arg);
 }
 
@@ -239,9 +281,13 @@ enum status mirror_add(struct mirror *m, const struct render_app *app)
         }
     }
     w->app = *app;
-    m->done -= w->reported;
-    w->reported = false;
-    w->problem[0] = '\0';
+    m->done -= w->done;
+    w->done = false;
+    w->text[0] = '\0';
+    if (w->report_due) { /* about values that are past */
+        w->report_due = false;
+        TAILQ_REMOVE(&m->reports, w, report_link);
+    }
     want_mark(m, w);
     return OK;
 }
@@ -254,7 +300,10 @@ void mirror_remove(struct mirror *m, const char *peer, const char *app)
     if (w == NULL) {
         return;
     }
-    m->done -= w->reported;
+    m->done -= w->done;
+    if (w->report_due) {
+        TAILQ_REMOVE(&m->reports, w, report_link);
+    }
     if (w->name[0] == '\0') { /* before the first list: what it left there in an earlier life goes too */
         for (int kind = 0; kind < OBJECT_KINDS; kind++) {
             size_t cursor = 0;
@@ -494,9 +543,11 @@ struct mirror *mirror_new(struct event_base *base, struct api *api, struct event
     m->handlers = *handlers;
     m->arg = arg;
     TAILQ_INIT(&m->dirty);
+    TAILQ_INIT(&m->reports);
+    m->report_timer = evtimer_new(base, on_report_timer, m);
     m->timer = evtimer_new(base, on_timer, m);
     m->owner_settled = spec->context.owner_name[0] == '\0';
-    if (m->timer == NULL || (m->owner_settled && !start_lists(m))) {
+    if (m->timer == NULL || m->report_timer == NULL || (m->owner_settled && !start_lists(m))) {
         mirror_free(m);
         return NULL;
     }
@@ -531,6 +582,9 @@ void mirror_free(struct mirror *m)
     json_decref(m->spec.context.selector);
     if (m->timer != NULL) {
         event_free(m->timer);
+    }
+    if (m->report_timer != NULL) {
+        event_free(m->report_timer);
     }
     free(m);
 }

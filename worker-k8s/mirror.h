@@ -14,8 +14,11 @@
 struct mirror;
 
 struct mirror_handlers {
-    /* The app has its Service ("service.namespace:port"), or why it has none. */
-    void (*report)(void *arg, const char *peer, const char *app, bool done, const char *endpoint, const char *text);
+    /*
+     * The app has its Service ("service.namespace:port"), or why it has none. ERR_FULL: not now, ask again soon;
+     * the mirror keeps it.
+     */
+    enum status (*report)(void *arg, const char *peer, const char *app, bool done, const char *endpoint, const char *text);
     void (*state)(void *arg);
 };
 

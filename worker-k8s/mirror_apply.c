@@ -154,7 +154,7 @@ static void end_call(struct object *o)
     o->call = NULL;
     o->mirror->in_flight--;
     o->touched = o->mirror->list_number[o->kind];
-    object_mark(o);
+    object_mark_first(o);
 }
 
 /* After a conflict: what is there really? */

@@ -21,9 +21,13 @@ struct want {
     struct render_app app;
     char name[K8S_NAME_MAX + 1]; /* of its objects; empty: not settled yet */
     bool hashed_name;            /* the plain one belongs to somebody else */
-    bool reported;               /* the supervisor knows that it is done */
-    char problem[200];           /* what was reported last, or "" */
+    bool done;                   /* it has its Service */
+    bool report_due;             /* in the queue of reports */
+    char text[200];              /* what was reported last, or is due: endpoint or problem; "" */
+    TAILQ_ENTRY(want) report_link;
 };
+
+TAILQ_HEAD(report_queue, want);
 
 /* A name in the namespace that is ours, or shall be. */
 struct object {
@@ -59,6 +63,8 @@ struct mirror {
     struct table names;              /* settled name -> struct want */
     struct table objects[OBJECT_KINDS];
     struct object_queue dirty;
+    struct report_queue reports;
+    struct event *report_timer;
     unsigned in_flight;
     uint64_t list_number[OBJECT_KINDS];
     bool swept;
@@ -67,11 +73,12 @@ struct mirror {
     uint64_t held_until; /* monotonic ms: the API server asked for a pause */
     struct api_call *owner_call;
     bool owner_settled;
-    uint32_t done; /* wants that are reported as done */
+    uint32_t done; /* wants that have their Service */
 };
 
-/* Puts the object into the queue and looks at it soon. */
+/* Puts the object into the queue and looks at it soon; at its head, so that what was begun gets finished first. */
 void object_mark(struct object *o);
+void object_mark_first(struct object *o);
 /* The app's objects get looked at again. */
 void want_mark(struct mirror *m, struct want *w);
 /* Takes over what the API server says about an object of ours. */
