@@ -8,3 +8,4 @@ target_compile_definitions(record PRIVATE WORMHOLE_VECTORS="${PROJECT_SOURCE_DIR
 foreach(name IN ITEMS mux mux_flow)
   wormhole_unit_test(${name} test_${name}.c mux_support.c LIBS net_parts)
 endforeach()
+wormhole_unit_test(pair test_pair.c pair_support.c LIBS net_parts)
