@@ -94,7 +94,10 @@ static void slot_start(struct worker_slot *slot)
         slot_schedule(slot);
         return;
     }
-    slot->process->restarts = slot->restarts++;
+    if (slot->started)
+        slot->restarts++;
+    slot->started = true;
+    slot->process->restarts = slot->restarts;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
