@@ -98,6 +98,9 @@ enum status ipc_encode(enum message_type type, const void *message, uint8_t *buf
  */
 enum status ipc_decode(const uint8_t *buf, size_t len, enum message_type *type, union message *out);
 
+/* Does it carry a key, token or password, so that its copies have to be wiped? */
+bool ipc_has_secret(unsigned type);
+
 /* How many descriptors the message must carry (0 or 1); -1 for an unknown type. */
 int ipc_descriptors(unsigned type);
 

@@ -114,9 +114,10 @@ static bool channel_receive(struct ipc_channel *ch)
     in_use = true;
     ch->handlers->message(ch->arg, type, &message, fd);
     in_use = false;
-    explicit_bzero(&message, sizeof message.hs_keys); /* may have held a key */
-    if (type == MSG_HS_KEYS)
+    if (ipc_has_secret(type)) {
+        explicit_bzero(&message, sizeof message);
         explicit_bzero(buf, len);
+    }
     if (freed)
         return false;
     ch->freed = NULL;
@@ -288,7 +289,7 @@ enum status ipc_channel_send(struct ipc_channel *ch, enum message_type type, con
         if (s == OK && event_pending(ch->writable, EV_WRITE, NULL) == 0)
             (void)event_add(ch->writable, NULL);
     }
-    if (type == MSG_HS_KEYS)
+    if (ipc_has_secret(type))
         explicit_bzero(buf, len);
     return s;
 }

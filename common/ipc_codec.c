@@ -91,6 +91,18 @@ int ipc_descriptors(unsigned type)
     return info_find(type, &info) ? info.descriptors : -1;
 }
 
+bool ipc_has_secret(unsigned type)
+{
+    struct message_info info;
+    if (!info_find(type, &info))
+        return false;
+    for (unsigned i = 0; i < info.n_fields; i++) {
+        if (info.fields[i].secret)
+            return true;
+    }
+    return false;
+}
+
 /* ---- encoding ---- */
 
 static enum status encode_field(const struct field *f, const uint8_t *base, uint8_t *buf, size_t cap, size_t *at)

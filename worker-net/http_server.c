@@ -133,8 +133,7 @@ static bool take_head(struct http_exchange *x, struct evbuffer *input)
     size_t size = 0;
     const char *why = "";
     size_t len = evbuffer_get_length(input);
-    const char *text =
-        (const char *)evbuffer_pullup(input, (ev_ssize_t)(len < HTTP_HEAD_MAX ? len : HTTP_HEAD_MAX));
+    char *text = (char *)evbuffer_pullup(input, (ev_ssize_t)(len < HTTP_HEAD_MAX ? len : HTTP_HEAD_MAX));
     enum status status = text == NULL ? ERR_AGAIN : http_head_size(text, len, &size);
     if (status == ERR_AGAIN)
         return false;
@@ -143,6 +142,7 @@ static bool take_head(struct http_exchange *x, struct evbuffer *input)
         return false;
     }
     int code = http_request_parse(text, size, &x->request, &why);
+    explicit_bzero(text, size); /* a token may be in it, and freed memory stays readable */
     (void)evbuffer_drain(input, size);
     if (code != 0) {
         refuse(x, code, why);

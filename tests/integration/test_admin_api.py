@@ -5,6 +5,7 @@ behave. What the database does under it is test_audit's business.
 """
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -141,6 +142,37 @@ def test_token(hosts):
     for process in server.processes():
         with open(f"/proc/{process['pid']}/cmdline", "rb") as f:
             assert TOKEN.encode() not in f.read()
+
+
+def memory_has(pid, text):
+    """Is the text anywhere in the writable memory of this process?"""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            match = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+)", line)
+            if "w" not in match[3] or "[v" in line:
+                continue
+            start, end = int(match[1], 16), int(match[2], 16)
+            memory.seek(start)
+            try:
+                if text in memory.read(end - start):
+                    return True
+            except OSError:
+                continue
+    return False
+
+
+@pytest.mark.skipif(not tunnel.AS_ROOT, reason="reading a process's memory needs root")
+def test_token_is_not_kept(hosts):
+    """Neither the process that knows the token nor the one that passes it on still has it afterwards."""
+    server = hosts.server("--admin-token-file", token_file(hosts))
+    port = server.admin_port
+    assert call(port, "POST", "/v1/requests/" + UNKNOWN, token=TOKEN).status == 404
+    assert call(port, "GET", "/v1/requests", token=TOKEN).status == 200
+    assert call(port, "GET", "/v1/requests").status == 200
+    for role in ("supervisor", "admin"):
+        pid = server.pid_of(role)
+        assert memory_has(pid, b"wormhole")  # the search itself works
+        assert not memory_has(pid, TOKEN.encode()), role
 
 
 def test_not_on_loopback(hosts):
