@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Kubernetes worker's life as the supervisor sees it (k8s.h): its setup, its state, and which half of this
- * module its messages go to. It must not believe a name or port from the worker unchecked.
+ * The Kubernetes worker's life as the supervisor sees it (k8s.h): its setup, its state, and which half of
+ * this module its messages go to. It must not believe a name or port from the worker unchecked.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,7 +134,8 @@ static void on_state(struct worker_process *w, const struct msg_k8s_state *m)
         k8s_client_synced(w);
 }
 
-static void on_message(struct worker_process *w, enum message_type type, const union message *m, int fd, void *arg)
+static void on_message(struct worker_process *w, enum message_type type, const union message *m, int fd,
+                       void *arg)
 {
     (void)fd;
     (void)arg;
@@ -173,7 +174,8 @@ bool k8s_ready(const struct supervisor *s, char *why, size_t cap)
         (void)snprintf(why, cap, "the Kubernetes worker is not up");
     else
         (void)snprintf(why, cap, "Kubernetes: %s",
-                       k->reported && k->state.text[0] != '\0' ? k->state.text : "the first list is not complete");
+                       k->reported && k->state.text[0] != '\0' ? k->state.text
+                                                               : "the first list is not complete");
     return false;
 }
 
@@ -188,8 +190,8 @@ void k8s_state_text(const struct supervisor *s, char *out, size_t cap)
         (void)snprintf(out, cap, "not up");
         return;
     }
-    (void)snprintf(out, cap, "%s%s%s, %u %s, %llu API calls, %llu failed", k->state.ready ? "in step" : "not ready",
-                   k->state.text[0] != '\0' ? ": " : "", k->state.text, k->state.objects,
-                   s->side == SIDE_SERVER ? "mirrored" : "exposed", (unsigned long long)k->state.api_calls,
-                   (unsigned long long)k->state.api_errors);
+    (void)snprintf(out, cap, "%s%s%s, %u %s, %llu API calls, %llu failed",
+                   k->state.ready ? "in step" : "not ready", k->state.text[0] != '\0' ? ": " : "",
+                   k->state.text, k->state.objects, s->side == SIDE_SERVER ? "mirrored" : "exposed",
+                   (unsigned long long)k->state.api_calls, (unsigned long long)k->state.api_errors);
 }

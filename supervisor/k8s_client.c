@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Client: apps that the Kubernetes worker has found become apps of this client, and go when they are lost. A
- * worker that dies loses nothing: only the complete list of its successor does. Names and ports from the worker
- * are checked as if it were hostile.
+ * worker that dies loses nothing: only the complete list of its successor does. Names and ports from the
+ * worker are checked as if it were hostile.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,8 @@ static struct k8s_found *found_get(struct k8s *k, const char *key)
 {
     struct k8s_found *f;
 
-    TAILQ_FOREACH(f, &k->found, link) {
+    TAILQ_FOREACH(f, &k->found, link)
+    {
         if (strcmp(f->app.key, key) == 0)
             return f;
     }
@@ -68,20 +69,22 @@ static void retry_later(struct k8s *k)
         (void)event_add(k->timer, &tv);
 }
 
-/* Offers the app; a name that the configuration already uses stays with it, and the Service's owner hears so. */
+/* Offers the app; a name that the configuration already uses stays with it, and the Service's owner hears so.
+ */
 static void offer(struct supervisor *s, struct k8s_found *f)
 {
     const struct msg_k8s_app_found *m = &f->app;
     char text[256];
-    enum status status = client_app_add(s, APP_FROM_KUBERNETES, m->key, m->name, m->host, m->port, m->service_port,
-                                        m->app_protocol, NULL);
+    enum status status = client_app_add(s, APP_FROM_KUBERNETES, m->key, m->name, m->host, m->port,
+                                        m->service_port, m->app_protocol, NULL);
 
     f->offered = status == OK;
     if (status == OK)
         return;
     retry_later(s->k8s);
     if (status == ERR_EXISTS) {
-        (void)snprintf(text, sizeof text, "app name \"%s\" is already used by this client's own configuration", m->name);
+        (void)snprintf(text, sizeof text,
+                       "app name \"%s\" is already used by this client's own configuration", m->name);
         complain(s, m->key, "NameTaken", text);
     } else {
         (void)snprintf(text, sizeof text, "app \"%s\" cannot be exposed: %s", m->name, status_text(status));
@@ -107,7 +110,8 @@ static void on_found(struct worker_process *w, const struct msg_k8s_app_found *m
     struct k8s *k = s->k8s;
     struct k8s_found *f = found_get(k, m->key);
 
-    if (m->key[0] == '\0' || !name_is_valid(m->name) || m->host[0] == '\0' || m->port == 0 || m->service_port == 0) {
+    if (m->key[0] == '\0' || !name_is_valid(m->name) || m->host[0] == '\0' || m->port == 0 ||
+        m->service_port == 0) {
         worker_violation(w, "an app that cannot be: key \"%.64s\", name \"%.63s\"", m->key, m->name);
         return;
     }
@@ -143,7 +147,8 @@ void k8s_client_retry(struct supervisor *s)
 {
     struct k8s_found *f;
 
-    TAILQ_FOREACH(f, &s->k8s->found, link) {
+    TAILQ_FOREACH(f, &s->k8s->found, link)
+    {
         if (!f->offered)
             offer(s, f);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the two halves of the supervisor's Kubernetes side share: k8s.c (both sides: setup, state), k8s_server.c
- * (apps to mirror) and k8s_client.c (apps that were found). Nobody else includes this.
+ * What the two halves of the supervisor's Kubernetes side share: k8s.c (both sides: setup, state),
+ * k8s_server.c (apps to mirror) and k8s_client.c (apps that were found). Nobody else includes this.
  */
 #ifndef WORMHOLE_SUPERVISOR_K8S_PRIVATE_H
 #define WORMHOLE_SUPERVISOR_K8S_PRIVATE_H
@@ -19,8 +19,8 @@ struct k8s_errand {
 struct k8s_found {
     TAILQ_ENTRY(k8s_found) link;
     struct msg_k8s_app_found app;
-    uint64_t worker;    /* number of the worker that said so last */
-    bool offered;       /* there is a client_app of this key */
+    uint64_t worker; /* number of the worker that said so last */
+    bool offered;    /* there is a client_app of this key */
 };
 
 struct k8s {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Server: tells the Kubernetes worker which apps want a Service, in an orderly queue, because a restarted worker
- * has to hear of thousands at once. It must not send faster than the worker takes.
+ * Server: tells the Kubernetes worker which apps want a Service, in an orderly queue, because a restarted
+ * worker has to hear of thousands at once. It must not send faster than the worker takes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,11 +94,14 @@ void k8s_server_ready(struct supervisor *s)
     const struct app *app;
     uint64_t up_ms = clock_mono_ms() - s->started_mono_ms;
     uint64_t left_ms = up_ms < s->config->grace_ms ? s->config->grace_ms - up_ms : 0;
-    struct timeval left = {.tv_sec = (time_t)(left_ms / 1000), .tv_usec = (suseconds_t)(left_ms % 1000) * 1000};
+    struct timeval left = {.tv_sec = (time_t)(left_ms / 1000),
+                           .tv_usec = (suseconds_t)(left_ms % 1000) * 1000};
 
     k8s_server_clear(k);
-    TAILQ_FOREACH(peer, &s->peers, link) {
-        TAILQ_FOREACH(app, &peer->apps, link) {
+    TAILQ_FOREACH(peer, &s->peers, link)
+    {
+        TAILQ_FOREACH(app, &peer->apps, link)
+        {
             errand_add(k, peer->name, app->name, true);
         }
     }

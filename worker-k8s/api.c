@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The API server's HTTP client (api.h). Nothing in here knows a resource or a verb. The token is put into a
- * header per call and wiped with it. Callers' functions may cancel any call, their own included: curl's handles
- * are therefore only taken down from reap(), outside of curl's callbacks.
+ * header per call and wiped with it. Callers' functions may cancel any call, their own included: curl's
+ * handles are therefore only taken down from reap(), outside of curl's callbacks.
  */
 #include "worker-k8s/api.h"
 
-#include <curl/curl.h>
 #include <arpa/inet.h>
+#include <curl/curl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,7 +99,8 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *
     if (what == CURL_POLL_REMOVE) {
         return 0;
     }
-    short mask = (short)(EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
+    short mask =
+        (short)(EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
     event = event_new(api->base, fd, mask, on_socket_event, api);
     if (event == NULL || event_add(event, NULL) != 0) {
         return -1;
@@ -328,23 +329,17 @@ void api_cancel(struct api_call *call)
 static enum api_end end_of(const struct api_call *call, CURLcode code)
 {
     switch (code) {
-    case CURLE_OK:
-        return API_DONE;
+    case CURLE_OK: return API_DONE;
     case CURLE_COULDNT_CONNECT:
-    case CURLE_COULDNT_RESOLVE_HOST:
-        return API_CONNECT;
-    case CURLE_OPERATION_TIMEDOUT:
-        return API_TIMEOUT;
-    case CURLE_WRITE_ERROR:
-        return call->stopped || call->too_long ? API_STOPPED : API_CUT;
+    case CURLE_COULDNT_RESOLVE_HOST: return API_CONNECT;
+    case CURLE_OPERATION_TIMEDOUT: return API_TIMEOUT;
+    case CURLE_WRITE_ERROR: return call->stopped || call->too_long ? API_STOPPED : API_CUT;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_SSL_ISSUER_ERROR:
-        return API_TLS;
-    default:
-        return API_CUT;
+    case CURLE_SSL_ISSUER_ERROR: return API_TLS;
+    default: return API_CUT;
     }
 }
 
@@ -407,8 +402,10 @@ static void finish(struct api_call *call, CURLcode code)
         if (result.end == API_DONE && result.status >= 400) {
             error_text(call, result.status, text, sizeof text);
         } else if (result.end != API_DONE) {
-            snprintf(text, sizeof text, "%.200s", call->too_long ? "the answer is too long"
-                                                  : call->error[0] != '\0' ? call->error : curl_easy_strerror(code));
+            snprintf(text, sizeof text, "%.200s",
+                     call->too_long           ? "the answer is too long"
+                     : call->error[0] != '\0' ? call->error
+                                              : curl_easy_strerror(code));
         }
         result.text = text;
         result.retry_after_ms = retry_after > 0 && retry_after < 3600 ? (uint32_t)retry_after * 1000 : 0;
@@ -417,7 +414,8 @@ static void finish(struct api_call *call, CURLcode code)
     call_free(call);
 }
 
-/* After curl ran: ends what has ended, takes down what was cancelled and begins what was asked for meanwhile. */
+/* After curl ran: ends what has ended, takes down what was cancelled and begins what was asked for meanwhile.
+ */
 static void reap(struct api *api)
 {
     int left = 0;
@@ -440,7 +438,8 @@ static void reap(struct api *api)
     }
 }
 
-/* ---- the client ------------------------------------------------------------------------------------------ */
+/* ---- the client ------------------------------------------------------------------------------------------
+ */
 
 static void on_token_timer(int fd, short what, void *arg)
 {
@@ -452,7 +451,8 @@ static void on_token_timer(int fd, short what, void *arg)
         log_debug("the API token was renewed");
     }
     if (problem != NULL && !api->token_complained) {
-        log_warn("token file %s: %s; the token read before stays in use", api->cluster->token_file.path, problem);
+        log_warn("token file %s: %s; the token read before stays in use", api->cluster->token_file.path,
+                 problem);
     }
     api->token_complained = problem != NULL;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP/1.1 to the API server: libcurl's multi interface on the worker's libevent loop. One call is one request,
- * streamed to its caller. It adds the token, verifies the server and says in few words how a call ended; what
- * that means, and when to try again, is for listwatch.c and mirror.c.
+ * HTTP/1.1 to the API server: libcurl's multi interface on the worker's libevent loop. One call is one
+ * request, streamed to its caller. It adds the token, verifies the server and says in few words how a call
+ * ended; what that means, and when to try again, is for listwatch.c and mirror.c.
  */
 #ifndef WORMHOLE_K8S_API_H
 #define WORMHOLE_K8S_API_H
@@ -47,8 +47,8 @@ struct api_request {
     /* Body bytes of a 2xx response; false stops the call. NULL: the body is kept and handed to `done`. */
     bool (*data)(void *arg, const char *bytes, size_t len);
     /*
-     * The end; the call is freed after it. body: NUL-terminated, at most API_BODY_MAX bytes (of an error fewer);
-     * NULL when there was none, or when it went to data().
+     * The end; the call is freed after it. body: NUL-terminated, at most API_BODY_MAX bytes (of an error
+     * fewer); NULL when there was none, or when it went to data().
      */
     void (*done)(void *arg, const struct api_result *result, const char *body, size_t len);
     void *arg;

@@ -13,8 +13,8 @@
 #define BACKOFF_GOOD_MS 120000u
 
 struct backoff {
-    uint32_t step_ms;      /* the next wait before jitter; 0: none yet */
-    uint64_t good_since;   /* monotonic ms since when all is well; 0: it is not */
+    uint32_t step_ms;    /* the next wait before jitter; 0: none yet */
+    uint64_t good_since; /* monotonic ms since when all is well; 0: it is not */
 };
 
 /* All is well from `now` (monotonic milliseconds, not 0). Later calls while it stays well change nothing. */

@@ -85,7 +85,9 @@ enum status cluster_read_file(const char *path, struct blob *out)
 enum status cluster_keep_file(struct cluster_file *file, const char *path)
 {
     const char *slash = strrchr(path, '/');
-    char *dir = slash == NULL ? strdup(".") : slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+    char *dir = slash == NULL   ? strdup(".")
+                : slash == path ? strdup("/")
+                                : strndup(path, (size_t)(slash - path));
     file->path = strdup(path);
     file->base = strdup(slash == NULL ? path : slash + 1);
     file->dir = dir != NULL ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
@@ -179,7 +181,8 @@ static enum status load_in_cluster(struct cluster *c, char *error, size_t cap)
     const char *port = getenv("KUBERNETES_SERVICE_PORT");
     char url[320];
     if (host == NULL || port == NULL || host[0] == '\0' || port[0] == '\0') {
-        snprintf(error, cap, "not in a Kubernetes pod: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are "
+        snprintf(error, cap,
+                 "not in a Kubernetes pod: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are "
                  "not set; outside a cluster give --kubeconfig FILE");
         return ERR_CONFIG;
     }
@@ -213,7 +216,8 @@ static enum status load_in_cluster(struct cluster *c, char *error, size_t cap)
     return status == OK ? cluster_keep_file(&c->ca_file, ACCOUNT_DIR "/ca.crt") : status;
 }
 
-enum status cluster_load(struct cluster *c, const char *kubeconfig, const char *context, char *error, size_t cap)
+enum status cluster_load(struct cluster *c, const char *kubeconfig, const char *context, char *error,
+                         size_t cap)
 {
     struct cluster fresh = {.token_file.dir = -1, .ca_file.dir = -1};
     enum status status = kubeconfig[0] != '\0' ? kubeconfig_load(&fresh, kubeconfig, context, error, cap)
@@ -237,7 +241,8 @@ enum status cluster_resolve(struct cluster *c, char *error, size_t cap)
     char port[8];
     snprintf(port, sizeof port, "%u", c->port);
     int rc = getaddrinfo(c->host, port, &hints, &list);
-    if (rc == EAI_NONAME || rc == EAI_ADDRFAMILY) { /* AI_ADDRCONFIG hides loopback on a host without a network */
+    if (rc == EAI_NONAME ||
+        rc == EAI_ADDRFAMILY) { /* AI_ADDRCONFIG hides loopback on a host without a network */
         hints.ai_flags = 0;
         rc = getaddrinfo(c->host, port, &hints, &list);
     }

@@ -31,22 +31,22 @@ struct blob {
 struct cluster {
     char *host; /* name or numeric address, no brackets */
     uint16_t port;
-    char *base_path;       /* of the server URL, without a trailing slash; usually empty */
-    char *tls_server_name; /* NULL: the host */
+    char *base_path;                        /* of the server URL, without a trailing slash; usually empty */
+    char *tls_server_name;                  /* NULL: the host */
     char *addresses[CLUSTER_ADDRESSES_MAX]; /* what host resolved to; numeric */
     size_t n_addresses;
-    char namespace[64];    /* of the pod or the context; may be empty */
-    struct blob ca;        /* PEM; empty: the system's authorities */
+    char namespace[64];           /* of the pod or the context; may be empty */
+    struct blob ca;               /* PEM; empty: the system's authorities */
     struct blob certificate, key; /* PEM; empty: none */
-    struct blob token;     /* trimmed; empty: none */
+    struct blob token;            /* trimmed; empty: none */
     struct cluster_file token_file, ca_file;
-    bool system_ca;        /* no CA was given */
+    bool system_ca; /* no CA was given */
 };
 
 /*
- * Reads the configuration: `kubeconfig` (and, when not empty, this context of it), or, with an empty kubeconfig,
- * the pod's own service account. On failure `error` gets one line that says what, where and what to do.
- * ERR_CONFIG, ERR_IO, ERR_NOMEM.
+ * Reads the configuration: `kubeconfig` (and, when not empty, this context of it), or, with an empty
+ * kubeconfig, the pod's own service account. On failure `error` gets one line that says what, where and what
+ * to do. ERR_CONFIG, ERR_IO, ERR_NOMEM.
  */
 enum status cluster_load(struct cluster *c, const char *kubeconfig, const char *context, char *error,
                          size_t error_cap);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SHA-256 and base64 by libcrypto (digest.h). It must not include common/status.h: OpenSSL's headers define some of
- * its names.
+ * SHA-256 and base64 by libcrypto (digest.h). It must not include common/status.h: OpenSSL's headers define
+ * some of its names.
  */
 #include "worker-k8s/digest.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From Services to offered apps (discovery.h). Three tables: what is known of each exposed Service, who owns each
- * app name, and what was offered upstream. Only the last one is slow (IPC may be full), so it keeps what was said
- * beside what is true and a queue of those that differ.
+ * From Services to offered apps (discovery.h). Three tables: what is known of each exposed Service, who owns
+ * each app name, and what was offered upstream. Only the last one is slow (IPC may be full), so it keeps what
+ * was said beside what is true and a queue of those that differ.
  */
 #include "worker-k8s/discovery.h"
 
@@ -25,8 +25,8 @@ struct known {
     unsigned source;
     struct exposed_app *apps;
     size_t n_apps;
-    bool troubled;  /* an Event was told */
-    bool conflict;  /* wants a name that another one has */
+    bool troubled; /* an Event was told */
+    bool conflict; /* wants a name that another one has */
 };
 
 /* An app as it is, and as it was told. */
@@ -209,8 +209,10 @@ static void claim(struct discovery *d, struct known *k)
         if (owner != NULL) {
             char text[320];
             struct event_subject subject = subject_of(k);
-            snprintf(text, sizeof text, "app name \"%s\" is already used by Service %s; set the annotation %s to "
-                     "another one", app->name, owner->key, ANNOTATION_NAME);
+            snprintf(text, sizeof text,
+                     "app name \"%s\" is already used by Service %s; set the annotation %s to "
+                     "another one",
+                     app->name, owner->key, ANNOTATION_NAME);
             events_warn(d->events, &subject, "NameTaken", text);
             k->troubled = true;
         }
@@ -401,7 +403,7 @@ static enum status on_item(void *arg, unsigned source, const json_t *object)
 /* What this source listed before and does not list any more is gone. */
 static void remove_absent(struct discovery *d, unsigned source)
 {
-    char (*gone)[130] = d->services.count > 0 ? calloc(d->services.count, sizeof *gone) : NULL;
+    char(*gone)[130] = d->services.count > 0 ? calloc(d->services.count, sizeof *gone) : NULL;
     size_t cursor = 0, n = 0;
     for (struct known *k; gone != NULL && (k = table_next(&d->services, &cursor)) != NULL;) {
         if (k->source == source && table_get(&d->building[source], k->key) == NULL) {
@@ -471,7 +473,8 @@ const struct listwatch_handlers discovery_listwatch = {
     .state = on_state,
 };
 
-/* ---- life ------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------------------
+ */
 
 struct discovery *discovery_new(struct event_base *base, struct events *events,
                                 const struct discovery_handlers *handlers, void *arg)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Client side: which apps the cluster exposes now. Takes what lists and watches bring, settles who owns an app's
- * name, and reports the differences. It must not report a loss that a complete list or a watch event did not
- * prove, and talks to the API server through events.h only.
+ * Client side: which apps the cluster exposes now. Takes what lists and watches bring, settles who owns an
+ * app's name, and reports the differences. It must not report a loss that a complete list or a watch event
+ * did not prove, and talks to the API server through events.h only.
  */
 #ifndef WORMHOLE_K8S_DISCOVERY_H
 #define WORMHOLE_K8S_DISCOVERY_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Posting Events (events.h): a bounded queue, one POST at a time, a memory of what was told. It must not retry
- * for ever and must not tell the same thing twice in an hour.
+ * Posting Events (events.h): a bounded queue, one POST at a time, a memory of what was told. It must not
+ * retry for ever and must not tell the same thing twice in an hour.
  */
 #include "worker-k8s/events.h"
 
@@ -193,14 +193,14 @@ static char *make_body(struct events *e, const struct event_subject *s, const ch
     strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &tm));
     snprintf(id, sizeof id, "%016llx", (unsigned long long)random);
     snprintf(name, sizeof name, "%.63s.%s", s->name, id);
-    json_t *event = json_pack("{s:s, s:s, s:{s:s, s:s}, s:{s:s, s:s, s:s, s:s, s:s*}, s:s, s:s, s:s, s:s, s:s, s:i, s:{s:s}, s:s, s:s}",
-        "apiVersion", "v1", "kind", "Event",
-        "metadata", "name", name, "namespace", s->namespace,
+    json_t *event = json_pack(
+        "{s:s, s:s, s:{s:s, s:s}, s:{s:s, s:s, s:s, s:s, s:s*}, s:s, s:s, s:s, s:s, s:s, s:i, s:{s:s}, s:s, "
+        "s:s}",
+        "apiVersion", "v1", "kind", "Event", "metadata", "name", name, "namespace", s->namespace,
         "involvedObject", "apiVersion", "v1", "kind", s->kind, "namespace", s->namespace, "name", s->name,
-        "uid", s->uid[0] != '\0' ? s->uid : NULL,
-        "type", "Warning", "reason", reason, "message", text, "firstTimestamp", now, "lastTimestamp", now,
-        "count", 1, "source", "component", "wormhole", "reportingComponent", "wormhole",
-        "reportingInstance", e->instance);
+        "uid", s->uid[0] != '\0' ? s->uid : NULL, "type", "Warning", "reason", reason, "message", text,
+        "firstTimestamp", now, "lastTimestamp", now, "count", 1, "source", "component", "wormhole",
+        "reportingComponent", "wormhole", "reportingInstance", e->instance);
     char *body = event != NULL ? json_dumps(event, JSON_COMPACT) : NULL;
     json_decref(event);
     return body;

@@ -14,8 +14,8 @@
 #include "common/names.h"
 #include "worker-k8s/names.h"
 
-__attribute__((format(printf, 3, 4)))
-static void complain(struct exposure *e, const char *reason, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void complain(struct exposure *e, const char *reason,
+                                                           const char *format, ...)
 {
     if (e->n_problems == PROBLEMS_MAX) {
         return;
@@ -28,7 +28,8 @@ static void complain(struct exposure *e, const char *reason, const char *format,
     va_end(args);
 }
 
-/* The port that one element of the annotation names, or NULL. All digits: a number; a port's name has a letter. */
+/* The port that one element of the annotation names, or NULL. All digits: a number; a port's name has a
+ * letter. */
 static const struct service_port *find_port(const struct service *s, const char *text, size_t len)
 {
     bool number = len > 0;
@@ -75,10 +76,12 @@ static bool choose_listed(const struct service *s, bool *chosen, struct exposure
         const struct service_port *port = find_port(s, text, len);
         int shown = len > 63 ? 63 : (int)len;
         if (port == NULL) {
-            complain(e, "UnknownPort", "annotation %s asks for port \"%.*s\", which this Service does not have",
+            complain(e, "UnknownPort",
+                     "annotation %s asks for port \"%.*s\", which this Service does not have",
                      ANNOTATION_PORTS, shown, text);
         } else if (!port->tcp) {
-            complain(e, "UnsupportedProtocol", "port \"%.*s\" is not TCP; only TCP ports can be exposed", shown, text);
+            complain(e, "UnsupportedProtocol", "port \"%.*s\" is not TCP; only TCP ports can be exposed",
+                     shown, text);
         } else {
             chosen[port - s->ports] = true;
         }
@@ -120,9 +123,11 @@ static bool base_name(const struct service *s, char base[160], struct exposure *
         return true;
     }
     if (!name_is_valid(s->wanted_name)) {
-        complain(e, "InvalidName",
-                 "annotation %s is \"%.63s\": it has to be lower-case letters, digits and hyphens, at most 63, "
-                 "with a letter or digit at both ends", ANNOTATION_NAME, s->wanted_name);
+        complain(
+            e, "InvalidName",
+            "annotation %s is \"%.63s\": it has to be lower-case letters, digits and hyphens, at most 63, "
+            "with a letter or digit at both ends",
+            ANNOTATION_NAME, s->wanted_name);
         return false;
     }
     snprintf(base, 160, "%s", s->wanted_name);
@@ -143,7 +148,8 @@ static enum status make_apps(const struct service *s, const char *base, struct e
         n += chosen[i];
     }
     if (s->ports_cut) {
-        complain(e, "TooManyPorts", "only the first %d ports of this Service are looked at", SERVICE_PORTS_MAX);
+        complain(e, "TooManyPorts", "only the first %d ports of this Service are looked at",
+                 SERVICE_PORTS_MAX);
     }
     if (n == 0) {
         if (e->n_problems == 0) {
@@ -168,7 +174,8 @@ enum status exposure_derive(const struct service *service, struct exposure *out)
     struct exposure e = {0};
     char base[160];
     if (service->exposed && service->external_name) {
-        complain(&e, "ExternalName", "a Service of type ExternalName cannot be exposed: it has no address in this cluster");
+        complain(&e, "ExternalName",
+                 "a Service of type ExternalName cannot be exposed: it has no address in this cluster");
     } else if (service->exposed && base_name(service, base, &e)) {
         enum status status = make_apps(service, base, &e);
         if (status != OK) {

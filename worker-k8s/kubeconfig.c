@@ -22,13 +22,12 @@ struct reader {
     struct cluster *out;
 };
 
-__attribute__((format(printf, 3, 4)))
-static enum status fail(struct reader *r, const yaml_node_t *where, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static enum status fail(struct reader *r, const yaml_node_t *where,
+                                                              const char *format, ...)
 {
-    int n = where == NULL
-                ? snprintf(r->error, r->error_cap, "%s: ", r->path)
-                : snprintf(r->error, r->error_cap, "%s:%zu:%zu: ", r->path, where->start_mark.line + 1,
-                           where->start_mark.column + 1);
+    int n = where == NULL ? snprintf(r->error, r->error_cap, "%s: ", r->path)
+                          : snprintf(r->error, r->error_cap, "%s:%zu:%zu: ", r->path,
+                                     where->start_mark.line + 1, where->start_mark.column + 1);
     va_list args;
     va_start(args, format);
     if (n >= 0 && (size_t)n < r->error_cap) {
@@ -90,9 +89,10 @@ static enum status refuse(struct reader *r, const yaml_node_t *map, const char *
 {
     for (; keys[0] != NULL; keys += 2) {
         const yaml_node_t *node = member(r, map, keys[0]);
-        bool off = node != NULL && node->type == YAML_SCALAR_NODE &&
-                   (node->data.scalar.length == 0 || strcmp((const char *)node->data.scalar.value, "false") == 0 ||
-                    strcmp((const char *)node->data.scalar.value, "null") == 0);
+        bool off =
+            node != NULL && node->type == YAML_SCALAR_NODE &&
+            (node->data.scalar.length == 0 || strcmp((const char *)node->data.scalar.value, "false") == 0 ||
+             strcmp((const char *)node->data.scalar.value, "null") == 0);
         if (node != NULL && !off) {
             return fail(r, node, "%s is not supported: %s", keys[0], keys[1]);
         }
@@ -111,7 +111,8 @@ static char *resolve(struct reader *r, const char *value)
     return asprintf(&out, "%.*s/%s", (int)(slash - r->path), r->path, value) < 0 ? NULL : out;
 }
 
-static enum status decode_base64(struct reader *r, const yaml_node_t *where, const char *key, struct blob *out)
+static enum status decode_base64(struct reader *r, const yaml_node_t *where, const char *key,
+                                 struct blob *out)
 {
     size_t len = where->data.scalar.length;
     if (len > CLUSTER_FILE_MAX) {
@@ -175,8 +176,11 @@ static enum status read_pem(struct reader *r, const yaml_node_t *map, const char
 static enum status read_cluster(struct reader *r, const yaml_node_t *cluster)
 {
     static const char *const refused[] = {
-        "insecure-skip-tls-verify", "give certificate-authority or certificate-authority-data",
-        "proxy-url", "the API server has to be reachable directly", NULL,
+        "insecure-skip-tls-verify",
+        "give certificate-authority or certificate-authority-data",
+        "proxy-url",
+        "the API server has to be reachable directly",
+        NULL,
     };
     const char *server = text(r, cluster, "server");
     enum status status = refuse(r, cluster, refused);
@@ -185,7 +189,8 @@ static enum status read_cluster(struct reader *r, const yaml_node_t *cluster)
     }
     if (server == NULL || !cluster_set_server(r->out, server)) {
         return fail(r, server == NULL ? cluster : member(r, cluster, "server"),
-                    "server has to be https://HOST[:PORT][/PATH], not \"%.128s\"", server == NULL ? "" : server);
+                    "server has to be https://HOST[:PORT][/PATH], not \"%.128s\"",
+                    server == NULL ? "" : server);
     }
     const char *name = text(r, cluster, "tls-server-name");
     if (name != NULL && (r->out->tls_server_name = strdup(name)) == NULL) {
@@ -231,9 +236,21 @@ static enum status read_user(struct reader *r, const yaml_node_t *user)
 {
     static const char *const instead = "give token, tokenFile or client-certificate with client-key";
     const char *const refused[] = {
-        "exec", instead, "auth-provider", instead, "username", instead, "password", instead,
-        "as", "impersonation is not for a service", "as-uid", "impersonation is not for a service",
-        "as-groups", "impersonation is not for a service", NULL,
+        "exec",
+        instead,
+        "auth-provider",
+        instead,
+        "username",
+        instead,
+        "password",
+        instead,
+        "as",
+        "impersonation is not for a service",
+        "as-uid",
+        "impersonation is not for a service",
+        "as-groups",
+        "impersonation is not for a service",
+        NULL,
     };
     enum status status = refuse(r, user, refused);
     if (status == OK) {
@@ -306,8 +323,8 @@ enum status kubeconfig_load(struct cluster *c, const char *path, const char *con
     yaml_parser_set_input_file(&parser, file);
     enum status status = OK;
     if (!yaml_parser_load(&parser, &r.doc)) {
-        snprintf(error, cap, "%s:%zu:%zu: %s", path, parser.problem_mark.line + 1, parser.problem_mark.column + 1,
-                 parser.problem != NULL ? parser.problem : "this is no YAML");
+        snprintf(error, cap, "%s:%zu:%zu: %s", path, parser.problem_mark.line + 1,
+                 parser.problem_mark.column + 1, parser.problem != NULL ? parser.problem : "this is no YAML");
         status = ERR_CONFIG;
     } else {
         status = read_document(&r, context);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The list-and-watch machine (listwatch.h): two phases, a table of what each way to end means, and timers. It
- * holds one object in memory at a time. It must never report an incomplete list as complete, and never hammer:
- * every repetition but a watch's regular end goes through the back-off.
+ * holds one object in memory at a time. It must never report an incomplete list as complete, and never
+ * hammer: every repetition but a watch's regular end goes through the back-off.
  */
 #include "worker-k8s/listwatch.h"
 
@@ -39,13 +39,13 @@ struct listwatch {
     struct event *relist; /* periodic full list */
     struct splitter splitter;
     struct backoff backoff;
-    char *version;  /* resourceVersion to watch from; NULL: must list */
-    char *next;     /* continue token of the list under way */
-    bool listing;   /* begin was called, commit or abort not yet */
+    char *version; /* resourceVersion to watch from; NULL: must list */
+    char *next;    /* continue token of the list under way */
+    bool listing;  /* begin was called, commit or abort not yet */
     bool incomplete;
     bool synced, listed, fault;
     unsigned failures, denials; /* in a row */
-    enum lw_outcome verdict; /* what an ERROR event or a bad line said, while the call is being stopped */
+    enum lw_outcome verdict;    /* what an ERROR event or a bad line said, while the call is being stopped */
     bool has_verdict;
     uint32_t confirm_ms; /* wait before the next confirming list, before jitter */
     uint64_t confirmed;
@@ -57,26 +57,28 @@ struct listwatch {
 /* ---- decisions ------------------------------------------------------------------------------------ */
 
 static const struct lw_rule rules[2][LW_OUTCOMES] = {
-    [LW_LIST] = {
-        [LW_ENDED] = {LW_GO_ON, false},
-        [LW_GONE] = {LW_LIST_NOW, false}, /* the pages expired: start over */
-        [LW_TOO_LARGE] = {LW_LIST_LATER, false},
-        [LW_BUSY] = {LW_LIST_LATER, false},
-        [LW_UNREACHED] = {LW_LIST_LATER, false},
-        [LW_UNAUTHORIZED] = {LW_LIST_LATER, true},
-        [LW_DENIED] = {LW_LIST_SLOWLY, true},
-        [LW_BROKEN] = {LW_LIST_LATER, true},
-    },
-    [LW_WATCH] = {
-        [LW_ENDED] = {LW_GO_ON, false},
-        [LW_GONE] = {LW_LIST_NOW, false},
-        [LW_TOO_LARGE] = {LW_LIST_LATER, false},
-        [LW_BUSY] = {LW_REPEAT_LATER, false},
-        [LW_UNREACHED] = {LW_REPEAT_LATER, false},
-        [LW_UNAUTHORIZED] = {LW_REPEAT_LATER, true},
-        [LW_DENIED] = {LW_LIST_SLOWLY, true},
-        [LW_BROKEN] = {LW_LIST_LATER, false}, /* what the line said is lost: only a list brings it back */
-    },
+    [LW_LIST] =
+        {
+            [LW_ENDED] = {LW_GO_ON, false},
+            [LW_GONE] = {LW_LIST_NOW, false}, /* the pages expired: start over */
+            [LW_TOO_LARGE] = {LW_LIST_LATER, false},
+            [LW_BUSY] = {LW_LIST_LATER, false},
+            [LW_UNREACHED] = {LW_LIST_LATER, false},
+            [LW_UNAUTHORIZED] = {LW_LIST_LATER, true},
+            [LW_DENIED] = {LW_LIST_SLOWLY, true},
+            [LW_BROKEN] = {LW_LIST_LATER, true},
+        },
+    [LW_WATCH] =
+        {
+            [LW_ENDED] = {LW_GO_ON, false},
+            [LW_GONE] = {LW_LIST_NOW, false},
+            [LW_TOO_LARGE] = {LW_LIST_LATER, false},
+            [LW_BUSY] = {LW_REPEAT_LATER, false},
+            [LW_UNREACHED] = {LW_REPEAT_LATER, false},
+            [LW_UNAUTHORIZED] = {LW_REPEAT_LATER, true},
+            [LW_DENIED] = {LW_LIST_SLOWLY, true},
+            [LW_BROKEN] = {LW_LIST_LATER, false}, /* what the line said is lost: only a list brings it back */
+        },
 };
 
 struct lw_rule listwatch_rule(enum lw_phase phase, enum lw_outcome outcome)
@@ -93,14 +95,10 @@ static bool is_too_large(const char *body, size_t len)
 static enum lw_outcome outcome_of_status(long status, const char *body, size_t len)
 {
     switch (status) {
-    case 410:
-        return LW_GONE;
-    case 401:
-        return LW_UNAUTHORIZED;
-    case 403:
-        return LW_DENIED;
-    case 429:
-        return LW_BUSY;
+    case 410: return LW_GONE;
+    case 401: return LW_UNAUTHORIZED;
+    case 403: return LW_DENIED;
+    case 429: return LW_BUSY;
     default:
         if (is_too_large(body, len)) {
             return LW_TOO_LARGE;
@@ -233,8 +231,8 @@ static enum status on_error_event(struct listwatch *lw, const json_t *object)
 
 static enum status on_watch_line(void *arg, enum split_kind kind, const char *text, size_t len)
 {
-    static const char *const names[] = {[WATCH_ADDED] = "ADDED", [WATCH_MODIFIED] = "MODIFIED",
-                                        [WATCH_DELETED] = "DELETED"};
+    static const char *const names[] = {
+        [WATCH_ADDED] = "ADDED", [WATCH_MODIFIED] = "MODIFIED", [WATCH_DELETED] = "DELETED"};
     struct listwatch *lw = arg;
     (void)kind;
     json_t *json = json_loadb(text, len, 0, NULL);
@@ -251,8 +249,8 @@ static enum status on_watch_line(void *arg, enum split_kind kind, const char *te
     if (strcmp(type, "ERROR") == 0) {
         status = on_error_event(lw, object);
     } else {
-        const char *version = json_string_value(json_object_get(json_object_get(object, "metadata"),
-                                                                "resourceVersion"));
+        const char *version =
+            json_string_value(json_object_get(json_object_get(object, "metadata"), "resourceVersion"));
         if (version != NULL && version[0] != '\0') {
             set_text(&lw->version, version);
         }
@@ -286,9 +284,9 @@ static bool on_data(void *arg, const char *bytes, size_t len)
 }
 
 /*
- * A server that was away may have come back with an older state (a restored etcd). It then accepts a version that it
- * has not reached yet, and says nothing until it does: only a list tells. Soon, but ever later where streams are cut
- * again and again.
+ * A server that was away may have come back with an older state (a restored etcd). It then accepts a version
+ * that it has not reached yet, and says nothing until it does: only a list tells. Soon, but ever later where
+ * streams are cut again and again.
  */
 static uint32_t confirm_wait(struct listwatch *lw)
 {
@@ -314,7 +312,8 @@ static void on_opened(void *arg)
     went_well(lw);
 }
 
-/* ---- starting and ending ----------------------------------------------------------------------------------- */
+/* ---- starting and ending
+ * ----------------------------------------------------------------------------------- */
 
 static char *make_path(struct listwatch *lw, uint32_t watch_s)
 {
@@ -357,7 +356,9 @@ static void start(struct listwatch *lw)
         lw->phase = LW_LIST;
     }
     uint32_t watch_s = lw->spec.watch_s + random_u32() % (lw->spec.watch_s + 1);
-    uint32_t slack_s = lw->spec.watch_s / 10 < 2 ? 2 : lw->spec.watch_s / 10 > 30 ? 30 : lw->spec.watch_s / 10;
+    uint32_t slack_s = lw->spec.watch_s / 10 < 2    ? 2
+                       : lw->spec.watch_s / 10 > 30 ? 30
+                                                    : lw->spec.watch_s / 10;
     splitter_clear(&lw->splitter);
     if (lw->phase == LW_LIST) {
         splitter_init_list(&lw->splitter, SPLIT_OBJECT_MAX, on_list_object, lw);
@@ -435,12 +436,14 @@ static void act_failed(struct listwatch *lw, struct lw_rule rule, const struct a
     } else if (lw->failures > 2) { /* version after version that is gone: no tight loop */
         wait = BACKOFF_FIRST_MS;
     }
-    /* A server that has just started denies for a moment what it will allow: only the third time is it meant. */
+    /* A server that has just started denies for a moment what it will allow: only the third time is it meant.
+     */
     if (rule.action == LW_LIST_SLOWLY && ++lw->denials >= DENIALS_MEANT) {
         wait = slow_ms(lw) + random_u32() % slow_ms(lw);
     }
     if (result->retry_after_ms > 0) {
-        uint32_t told = result->retry_after_ms < RETRY_AFTER_MAX_MS ? result->retry_after_ms : RETRY_AFTER_MAX_MS;
+        uint32_t told =
+            result->retry_after_ms < RETRY_AFTER_MAX_MS ? result->retry_after_ms : RETRY_AFTER_MAX_MS;
         wait = told + random_u32() % (told / 10 + 1);
     }
     if (rule.action != LW_REPEAT_LATER || lw->phase == LW_LIST) {
@@ -479,7 +482,8 @@ static void on_done(void *arg, const struct api_result *result, const char *body
     } else {
         log_debug("%s", text);
     }
-    /* A watch that is cut comes back by itself; only what lasts or needs a human is worth a word in status. */
+    /* A watch that is cut comes back by itself; only what lasts or needs a human is worth a word in status.
+     */
     if (rule.fault || lw->failures >= 3) {
         tell_state(lw, true, text);
     }
@@ -494,13 +498,15 @@ static void on_relist_timer(int fd, short what, void *arg)
     if (lw->phase == LW_WATCH && lw->call != NULL) {
         start(lw);
     }
-    /* Otherwise something is being mended, and that ends with a list or a watch; the next list re-arms this. */
+    /* Otherwise something is being mended, and that ends with a list or a watch; the next list re-arms this.
+     */
     else if (lw->phase == LW_WATCH) {
         set_text(&lw->version, NULL);
     }
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------ */
+/* ---- life
+ * ------------------------------------------------------------------------------------------------------ */
 
 struct listwatch *listwatch_new(struct event_base *base, struct api *api, const struct listwatch_spec *spec,
                                 const struct listwatch_handlers *handlers, void *arg)

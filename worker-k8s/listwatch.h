@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keeping up with one collection of the API server: list it in pages, then watch it, and go on doing so through
- * every failure. What the objects are is the consumer's business; a list that is not complete never reaches it
- * as a fact. It must not decide what a missing object means.
+ * Keeping up with one collection of the API server: list it in pages, then watch it, and go on doing so
+ * through every failure. What the objects are is the consumer's business; a list that is not complete never
+ * reaches it as a fact. It must not decide what a missing object means.
  */
 #ifndef WORMHOLE_K8S_LISTWATCH_H
 #define WORMHOLE_K8S_LISTWATCH_H
@@ -40,8 +40,8 @@ struct listwatch_spec {
 };
 
 struct listwatch_state {
-    bool synced; /* there was a complete list once */
-    bool ready;  /* there was a list, complete or not, and nothing is wrong now */
+    bool synced;      /* there was a complete list once */
+    bool ready;       /* there was a list, complete or not, and nothing is wrong now */
     const char *text; /* what is wrong, or "" */
     uint64_t lists, watches, events;
 };
@@ -69,11 +69,11 @@ enum lw_outcome {
 };
 
 enum lw_action {
-    LW_GO_ON,          /* list: next page or watch; watch: watch again from the last version */
+    LW_GO_ON, /* list: next page or watch; watch: watch again from the last version */
     LW_LIST_NOW,
-    LW_LIST_LATER,     /* after back-off */
-    LW_REPEAT_LATER,   /* the same phase again after back-off, a watch from the same version */
-    LW_LIST_SLOWLY,    /* nothing but an operator helps: 30 to 60 s */
+    LW_LIST_LATER,   /* after back-off */
+    LW_REPEAT_LATER, /* the same phase again after back-off, a watch from the same version */
+    LW_LIST_SLOWLY,  /* nothing but an operator helps: 30 to 60 s */
 };
 
 struct lw_rule {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * wormhole-k8s: the one process that holds the API server's token. On a client it tells the supervisor which
- * Services are exposed, on a server it mirrors apps as Services. Here is only the wiring: messages in, modules,
- * messages out. It must never see traffic, traffic keys or an approval.
+ * Services are exposed, on a server it mirrors apps as Services. Here is only the wiring: messages in,
+ * modules, messages out. It must never see traffic, traffic keys or an approval.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,14 +17,16 @@
 #include "worker-k8s/names.h"
 #include "worker-k8s/timer.h"
 
-#define STATE_MS 100u            /* several changes at once make one K8S_STATE */
+#define STATE_MS 100u /* several changes at once make one K8S_STATE */
 #define NAME_CHECK_MS 60000u
-#define NAME_SILENCE_MS 300000u  /* a named API server that is silent that long is looked up again */
+#define NAME_SILENCE_MS 300000u /* a named API server that is silent that long is looked up again */
 #define EXIT_BAD_CONFIGURATION 78
-#define CALM_QUEUE 256           /* messages in the channel above which new apps wait */
+#define CALM_QUEUE 256 /* messages in the channel above which new apps wait */
 
 static const char *const system_authorities[] = {
-    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
 };
 
 struct k8s {
@@ -86,7 +88,8 @@ static enum status on_preload(struct worker *w, struct sandbox_spec *spec)
 {
     char error[512];
     (void)w;
-    enum status status = cluster_load(&self.cluster, self.setup.kubeconfig, self.setup.context, error, sizeof error);
+    enum status status =
+        cluster_load(&self.cluster, self.setup.kubeconfig, self.setup.context, error, sizeof error);
     if (status == OK) {
         status = cluster_resolve(&self.cluster, error, sizeof error);
     }
@@ -111,7 +114,8 @@ static enum status on_preload(struct worker *w, struct sandbox_spec *spec)
     return status == OK ? sandbox_allow_connect(spec, self.cluster.port) : status;
 }
 
-/* ---- state ------------------------------------------------------------------------------------------------- */
+/* ---- state
+ * ------------------------------------------------------------------------------------------------- */
 
 static void collect(struct msg_k8s_state *m)
 {
@@ -176,12 +180,14 @@ static void on_name_timer(int fd, short what, void *arg)
     uint64_t since = heard > self.started_ms ? heard : self.started_ms;
     bool trouble = self.told.text[0] != '\0';
     if (trouble && clock_mono_ms() - since > NAME_SILENCE_MS) {
-        log_warn("no answer from %s for minutes: starting anew, to look its address up again", self.cluster.host);
+        log_warn("no answer from %s for minutes: starting anew, to look its address up again",
+                 self.cluster.host);
         worker_exit(self.worker, 1);
     }
 }
 
-/* ---- client: discovery --------------------------------------------------------------------------------------- */
+/* ---- client: discovery
+ * --------------------------------------------------------------------------------------- */
 
 static bool channel_is_calm(void)
 {
@@ -229,7 +235,8 @@ static void on_list_state(void *arg, unsigned source)
 static bool add_list(const char *path)
 {
     struct listwatch_spec spec = {path, NULL, self.n_lists, self.setup.watch_s, self.setup.relist_s};
-    struct listwatch *lw = listwatch_new(self.worker->base, self.api, &spec, &discovery_listwatch, self.discovery);
+    struct listwatch *lw =
+        listwatch_new(self.worker->base, self.api, &spec, &discovery_listwatch, self.discovery);
     if (lw != NULL) {
         self.lists[self.n_lists++] = lw;
     }
@@ -238,7 +245,8 @@ static bool add_list(const char *path)
 
 static enum status start_client(void)
 {
-    static const struct discovery_handlers handlers = {.found = on_found, .lost = on_lost, .state = on_list_state};
+    static const struct discovery_handlers handlers = {
+        .found = on_found, .lost = on_lost, .state = on_list_state};
     self.discovery = discovery_new(self.worker->base, self.events, &handlers, NULL);
     if (self.discovery == NULL) {
         return ERR_NOMEM;
@@ -252,8 +260,8 @@ static enum status start_client(void)
     for (char *name; (name = strsep(&rest, ",")) != NULL;) {
         char path[128];
         if (!name_is_valid(name) || self.n_lists == DISCOVERY_SOURCES_MAX) {
-            log_error("--kubernetes-namespaces: \"%s\" is no namespace, or there are more than %d of them", name,
-                      DISCOVERY_SOURCES_MAX);
+            log_error("--kubernetes-namespaces: \"%s\" is no namespace, or there are more than %d of them",
+                      name, DISCOVERY_SOURCES_MAX);
             return ERR_CONFIG;
         }
         snprintf(path, sizeof path, "/api/v1/namespaces/%s/services", name);
@@ -264,7 +272,8 @@ static enum status start_client(void)
     return OK;
 }
 
-/* ---- server: mirroring ------------------------------------------------------------------------------------------ */
+/* ---- server: mirroring
+ * ------------------------------------------------------------------------------------------ */
 
 static enum status on_report(void *arg, const char *peer, const char *app, bool done, const char *endpoint,
                              const char *text)
@@ -326,7 +335,8 @@ static void mirror_one(const struct msg_k8s_mirror *m)
     }
 }
 
-/* ---- the role -------------------------------------------------------------------------------------------------------- */
+/* ---- the role
+ * -------------------------------------------------------------------------------------------------------- */
 
 static enum status on_start(struct worker *w)
 {
@@ -335,7 +345,8 @@ static enum status on_start(struct worker *w)
     self.state_timer = evtimer_new(w->base, on_state_timer, NULL);
     self.name_timer = event_new(w->base, -1, EV_PERSIST, on_name_timer, NULL);
     self.api = api_new(w->base, &self.cluster);
-    self.events = self.api != NULL ? events_new(w->base, self.api, w->side == SIDE_SERVER ? "server" : "client") : NULL;
+    self.events =
+        self.api != NULL ? events_new(w->base, self.api, w->side == SIDE_SERVER ? "server" : "client") : NULL;
     if (self.state_timer == NULL || self.name_timer == NULL || self.events == NULL) {
         return ERR_NOMEM;
     }
@@ -377,9 +388,7 @@ static void on_message(struct worker *w, enum message_type type, const union mes
             discovery_complain(self.discovery, c->key, c->reason, c->text);
         }
         break;
-    default:
-        log_error("message %s is none of ours", ipc_message_name(type));
-        worker_exit(w, 1);
+    default: log_error("message %s is none of ours", ipc_message_name(type)); worker_exit(w, 1);
     }
 }
 

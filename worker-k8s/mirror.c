@@ -115,7 +115,8 @@ bool mirror_is_synced(const struct mirror *m)
     return m->listed[OBJECT_SERVICE] && (!m->spec.policies || m->listed[OBJECT_POLICY]);
 }
 
-/* The name under which this app's Service exists already, from an earlier life; the plain one is preferred. */
+/* The name under which this app's Service exists already, from an earlier life; the plain one is preferred.
+ */
 static const char *adopted_name(struct mirror *m, const struct want *w, const char *plain)
 {
     const char *found = NULL;
@@ -134,8 +135,8 @@ static const char *adopted_name(struct mirror *m, const struct want *w, const ch
 static bool name_is_free(struct mirror *m, const struct want *w, const char *name)
 {
     const struct object *o = object_get(m, OBJECT_SERVICE, name, false);
-    bool others = o != NULL && o->exists &&
-                  (strcmp(o->peer, w->app.peer) != 0 || strcmp(o->app, w->app.app) != 0);
+    bool others =
+        o != NULL && o->exists && (strcmp(o->peer, w->app.peer) != 0 || strcmp(o->app, w->app.app) != 0);
     return table_get(&m->names, name) == NULL && !others;
 }
 
@@ -448,7 +449,8 @@ static const struct listwatch_handlers handlers_of_lists = {
     .state = on_state,
 };
 
-/* ---- the owner: what takes our objects along when it is removed --------------------------------------------- */
+/* ---- the owner: what takes our objects along when it is removed
+ * --------------------------------------------- */
 
 static bool start_lists(struct mirror *m)
 {
@@ -473,7 +475,8 @@ static void on_owner(void *arg, const struct api_result *result, const char *bod
 {
     struct mirror *m = arg;
     m->owner_call = NULL;
-    bool final = result->end == API_DONE && result->status != 429 && result->status < 500 && result->status != 401;
+    bool final =
+        result->end == API_DONE && result->status != 429 && result->status < 500 && result->status != 401;
     if (!final) {
         mirror_later(m, backoff_bad(&m->backoff, clock_mono_ms(), (uint32_t)clock_mono_us()));
         return;
@@ -496,11 +499,13 @@ static void ask_owner(struct mirror *m)
     char path[512];
     snprintf(path, sizeof path, "/api/v1/namespaces/%s/services/%s", m->spec.context.namespace,
              m->spec.context.owner_name);
-    struct api_request request = {.method = "GET", .path = path, .timeout_ms = 15000, .done = on_owner, .arg = m};
+    struct api_request request = {
+        .method = "GET", .path = path, .timeout_ms = 15000, .done = on_owner, .arg = m};
     m->owner_call = api_send(m->api, &request);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------- */
+/* ---- life
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void on_timer(int fd, short what, void *arg)
 {

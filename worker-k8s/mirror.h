@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Server side: one Service (and NetworkPolicy) per proxied app, kept as wanted against whatever happens to them.
- * It adopts what it made in an earlier life, never touches what somebody else made, and deletes only what it can
- * prove to be its own.
+ * Server side: one Service (and NetworkPolicy) per proxied app, kept as wanted against whatever happens to
+ * them. It adopts what it made in an earlier life, never touches what somebody else made, and deletes only
+ * what it can prove to be its own.
  */
 #ifndef WORMHOLE_K8S_MIRROR_H
 #define WORMHOLE_K8S_MIRROR_H
@@ -15,10 +15,11 @@ struct mirror;
 
 struct mirror_handlers {
     /*
-     * The app has its Service ("service.namespace:port"), or why it has none. ERR_FULL: not now, ask again soon;
-     * the mirror keeps it.
+     * The app has its Service ("service.namespace:port"), or why it has none. ERR_FULL: not now, ask again
+     * soon; the mirror keeps it.
      */
-    enum status (*report)(void *arg, const char *peer, const char *app, bool done, const char *endpoint, const char *text);
+    enum status (*report)(void *arg, const char *peer, const char *app, bool done, const char *endpoint,
+                          const char *text);
     void (*state)(void *arg);
 };
 
@@ -33,7 +34,8 @@ struct mirror *mirror_new(struct event_base *base, struct api *api, struct event
                           const struct mirror_spec *spec, const struct mirror_handlers *handlers, void *arg);
 void mirror_free(struct mirror *m);
 
-/* This app is proxied at target_port of our pods; again with other values: changed. ERR_FORMAT: bad values. */
+/* This app is proxied at target_port of our pods; again with other values: changed. ERR_FORMAT: bad values.
+ */
 enum status mirror_add(struct mirror *m, const struct render_app *app);
 /* It is not any more: its Service goes at once. Unknown ones are ignored. */
 void mirror_remove(struct mirror *m, const char *peer, const char *app);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Making the cluster like what is wanted (mirror.h), one request per object at a time: POST what is missing,
- * patch what differs, delete what nobody wants. Every change but a creation names the very object (uid) and state
- * (resourceVersion) that it is meant for, so that nothing of anybody else can be hit.
+ * patch what differs, delete what nobody wants. Every change but a creation names the very object (uid) and
+ * state (resourceVersion) that it is meant for, so that nothing of anybody else can be hit.
  */
 #include <event2/event.h>
 #include <stdio.h>
@@ -19,7 +19,6 @@
 #define REFUSED_RETRY_MS 60000u
 
 enum step { STEP_NONE, STEP_CREATE, STEP_PATCH, STEP_DELETE };
-
 
 json_t *object_desired(const struct object *o)
 {
@@ -84,16 +83,19 @@ static void on_foreign(struct object *o, const json_t *json)
     struct mirror *m = o->mirror;
     struct want *w = o->want;
     const char *uid = text_member(json_object_get(json, "metadata"), "uid", 63);
-    struct event_subject subject = {mirror_kind_name(o->kind), m->spec.context.namespace, o->name, uid != NULL ? uid : ""};
+    struct event_subject subject = {mirror_kind_name(o->kind), m->spec.context.namespace, o->name,
+                                    uid != NULL ? uid : ""};
     char text[320];
-    snprintf(text, sizeof text, "app \"%s\" of client \"%s\" wants this name; the existing %s was left alone%s",
-             w->app.app, w->app.peer, mirror_kind_name(o->kind),
+    snprintf(text, sizeof text,
+             "app \"%s\" of client \"%s\" wants this name; the existing %s was left alone%s", w->app.app,
+             w->app.peer, mirror_kind_name(o->kind),
              w->hashed_name ? "" : ", the app gets a name with a hash");
     events_warn(m->events, &subject, "NameTaken", text);
     o->not_before = clock_mono_ms() + REFUSED_RETRY_MS;
     if (w->hashed_name) {
         char problem[200];
-        snprintf(problem, sizeof problem, "%s %.63s belongs to somebody else", mirror_kind_name(o->kind), o->name);
+        snprintf(problem, sizeof problem, "%s %.63s belongs to somebody else", mirror_kind_name(o->kind),
+                 o->name);
         want_report(m, w, problem);
         object_mark(o);
         return;
@@ -222,7 +224,8 @@ static void on_changed(void *arg, const struct api_result *result, const char *b
         o->doomed = false;
     } else {
         json_t *json = json_loadb(body, len, 0, NULL);
-        if (json != NULL && json_object_get(json, "metadata") != NULL && render_is_ours(&o->mirror->spec.context, json)) {
+        if (json != NULL && json_object_get(json, "metadata") != NULL &&
+            render_is_ours(&o->mirror->spec.context, json)) {
             object_learn(o, json);
         }
         json_decref(json);
@@ -249,10 +252,10 @@ static void run_step(struct object *o, enum step step, json_t *desired)
         log_info("removing %s %s/%s", mirror_kind_name(o->kind), m->spec.context.namespace, o->name);
         begin_call(o, "DELETE", true, "application/json",
                    json_pack("{s:s, s:s, s:{s:s, s:s}}", "apiVersion", "v1", "kind", "DeleteOptions",
-                             "preconditions", "uid", o->uid, "resourceVersion", o->version), on_changed);
+                             "preconditions", "uid", o->uid, "resourceVersion", o->version),
+                   on_changed);
         break;
-    case STEP_NONE:
-        break;
+    case STEP_NONE: break;
     }
 }
 
@@ -261,7 +264,8 @@ static void settled(struct object *o)
 {
     struct mirror *m = o->mirror;
     struct object *other = m->spec.policies ? twin(o) : NULL;
-    if (other != NULL && o->kind == OBJECT_POLICY && o->want != NULL && !other->exists && other->call == NULL) {
+    if (other != NULL && o->kind == OBJECT_POLICY && o->want != NULL && !other->exists &&
+        other->call == NULL) {
         object_mark(other);
     }
     if (other != NULL && o->kind == OBJECT_SERVICE && o->want == NULL && !o->exists && other->exists) {

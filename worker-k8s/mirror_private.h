@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What mirror.c (what is wanted, what exists) and mirror_apply.c (making one like the other) share. Nobody else
- * includes this.
+ * What mirror.c (what is wanted, what exists) and mirror_apply.c (making one like the other) share. Nobody
+ * else includes this.
  */
 #ifndef WORMHOLE_K8S_MIRROR_PRIVATE_H
 #define WORMHOLE_K8S_MIRROR_PRIVATE_H
@@ -41,7 +41,7 @@ struct object {
     char digest[17];
     uint64_t touched; /* list number at which we last changed it */
     struct api_call *call;
-    uint64_t not_before; /* monotonic ms; 0: at once */
+    uint64_t not_before;  /* monotonic ms; 0: at once */
     bool dirty, deleting; /* deleting: `call` is a DELETE */
     struct mirror *mirror;
     TAILQ_ENTRY(object) link;
@@ -76,7 +76,8 @@ struct mirror {
     uint32_t done; /* wants that have their Service */
 };
 
-/* Puts the object into the queue and looks at it soon; at its head, so that what was begun gets finished first. */
+/* Puts the object into the queue and looks at it soon; at its head, so that what was begun gets finished
+ * first. */
 void object_mark(struct object *o);
 void object_mark_first(struct object *o);
 /* The app's objects get looked at again. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Name rules of Kubernetes and of mirrored Services (names.h). It must stay free of state: the same input gives
- * the same name in every process and after every restart.
+ * Name rules of Kubernetes and of mirrored Services (names.h). It must stay free of state: the same input
+ * gives the same name in every process and after every restart.
  */
 #include "worker-k8s/names.h"
 
@@ -12,10 +12,22 @@
 #include "common/names.h"
 #include "worker-k8s/digest.h"
 
-static bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
-static bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-static bool is_label_char(char c) { return is_lower(c) || is_digit(c); }
+static bool is_lower(char c)
+{
+    return c >= 'a' && c <= 'z';
+}
+static bool is_upper(char c)
+{
+    return c >= 'A' && c <= 'Z';
+}
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+static bool is_label_char(char c)
+{
+    return is_lower(c) || is_digit(c);
+}
 
 bool name_is_service(const char *text)
 {

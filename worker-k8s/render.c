@@ -62,10 +62,10 @@ static json_t *metadata(const struct render_context *c, const struct render_app 
     char peer[17], app_hash[17];
     name_hash(app->peer, "", 16, peer);
     name_hash(app->app, "", 16, app_hash);
-    json_t *meta = json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:s}, s:{s:s, s:s}}", "name", name, "namespace", c->namespace,
-                             "labels", LABEL_MANAGED_BY, MANAGED_BY, LABEL_INSTANCE, c->instance, LABEL_PEER, peer,
-                             LABEL_APP, app_hash, "annotations", ANNOTATION_PEER_NAME, app->peer,
-                             ANNOTATION_APP_NAME, app->app);
+    json_t *meta = json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:s}, s:{s:s, s:s}}", "name", name, "namespace",
+                             c->namespace, "labels", LABEL_MANAGED_BY, MANAGED_BY, LABEL_INSTANCE,
+                             c->instance, LABEL_PEER, peer, LABEL_APP, app_hash, "annotations",
+                             ANNOTATION_PEER_NAME, app->peer, ANNOTATION_APP_NAME, app->app);
     if (meta != NULL && c->owner_uid[0] != '\0') {
         json_object_set_new(meta, "ownerReferences",
                             json_pack("[{s:s, s:s, s:s, s:s}]", "apiVersion", "v1", "kind", "Service", "name",
@@ -88,8 +88,9 @@ json_t *render_service(const struct render_context *c, const struct render_app *
     bool protocol = app->app_protocol[0] != '\0' && render_app_protocol_ok(app->app_protocol);
     /* The way is open or not whatever readiness, which also speaks of the API server, says about our pods. */
     json_t *spec = json_pack("{s:s, s:b, s:[{s:s, s:s, s:i, s:i, s:s*}]}", "type", "ClusterIP",
-                             "publishNotReadyAddresses", 1, "ports", "name", "tcp", "protocol", "TCP", "port", (int)app->port, "targetPort", (int)app->target_port,
-                             "appProtocol", protocol ? app->app_protocol : NULL);
+                             "publishNotReadyAddresses", 1, "ports", "name", "tcp", "protocol", "TCP", "port",
+                             (int)app->port, "targetPort", (int)app->target_port, "appProtocol",
+                             protocol ? app->app_protocol : NULL);
     if (spec == NULL || set_endpoints(c, spec) != 0) {
         json_decref(spec);
         return NULL;
@@ -102,8 +103,8 @@ json_t *render_policy(const struct render_context *c, const struct render_app *a
 {
     json_t *spec = json_pack("{s:{s:O}, s:[s], s:[{s:[{s:{}, s:{s:{s:s}}}], s:[{s:s, s:i}]}]}", "podSelector",
                              "matchLabels", c->selector, "policyTypes", "Ingress", "ingress", "from",
-                             "namespaceSelector", "podSelector", "matchLabels", LABEL_CONSUMES, app->app, "ports",
-                             "protocol", "TCP", "port", (int)app->target_port);
+                             "namespaceSelector", "podSelector", "matchLabels", LABEL_CONSUMES, app->app,
+                             "ports", "protocol", "TCP", "port", (int)app->target_port);
     return json_pack("{s:s, s:s, s:o, s:o}", "apiVersion", "networking.k8s.io/v1", "kind", "NetworkPolicy",
                      "metadata", metadata(c, app, name), "spec", spec);
 }
@@ -157,7 +158,8 @@ static json_t *pick_each(const json_t *list, const char *const *keys)
     json_t *out = json_array();
     size_t i;
     json_t *item;
-    json_array_foreach(list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         json_array_append_new(out, pick(item, keys));
     }
     return out;
@@ -169,8 +171,8 @@ void render_digest(const json_t *object, char out[17])
     static const char *const annotations[] = {ANNOTATION_PEER_NAME, ANNOTATION_APP_NAME, NULL};
     static const char *const owner[] = {"kind", "name", "uid", NULL};
     static const char *const port[] = {"name", "protocol", "port", "targetPort", "appProtocol", NULL};
-    static const char *const spec_keys[] = {"type", "publishNotReadyAddresses", "selector", "podSelector",
-                                            "policyTypes", "ingress", NULL};
+    static const char *const spec_keys[] = {
+        "type", "publishNotReadyAddresses", "selector", "podSelector", "policyTypes", "ingress", NULL};
     const json_t *meta = json_object_get(object, "metadata");
     const json_t *spec = json_object_get(object, "spec");
     json_t *what = json_object();

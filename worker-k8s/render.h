@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a mirrored app looks like in Kubernetes: the Service, the NetworkPolicy, and the test whether an existing
- * object is ours and already says that. Pure functions from and to JSON; when to create, change or delete what is
- * mirror.c's business.
+ * What a mirrored app looks like in Kubernetes: the Service, the NetworkPolicy, and the test whether an
+ * existing object is ours and already says that. Pure functions from and to JSON; when to create, change or
+ * delete what is mirror.c's business.
  */
 #ifndef WORMHOLE_K8S_RENDER_H
 #define WORMHOLE_K8S_RENDER_H
@@ -49,14 +49,14 @@ json_t *render_service(const struct render_context *c, const struct render_app *
 json_t *render_policy(const struct render_context *c, const struct render_app *app, const char *name);
 
 /*
- * `desired` as a strategic merge patch for an object known by uid and version: lists and selectors are replaced
- * as a whole, and the server refuses when it is not that very object any more.
+ * `desired` as a strategic merge patch for an object known by uid and version: lists and selectors are
+ * replaced as a whole, and the server refuses when it is not that very object any more.
  */
 json_t *render_patch(const json_t *desired, const char *uid, const char *version);
 
 /*
- * 16 hex digits that are equal for two objects when all that we care about is equal: our labels and annotations,
- * owner, ports, selectors. The server's defaults and other people's labels do not count.
+ * 16 hex digits that are equal for two objects when all that we care about is equal: our labels and
+ * annotations, owner, ports, selectors. The server's defaults and other people's labels do not count.
  */
 void render_digest(const json_t *object, char out[17]);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A Kubernetes Service as this worker sees it: the few fields that matter, checked and copied out of the API
- * server's JSON. Nothing is decided here; exposure.h says what a Service means for the client, mirror.h what it
- * means for the server.
+ * server's JSON. Nothing is decided here; exposure.h says what a Service means for the client, mirror.h what
+ * it means for the server.
  */
 #ifndef WORMHOLE_K8S_SERVICE_H
 #define WORMHOLE_K8S_SERVICE_H
@@ -36,7 +36,7 @@ struct service {
     char created[32]; /* creationTimestamp, RFC 3339: text order is time order */
     char cluster_ip[64];
     bool exposed;
-    bool external_name; /* type ExternalName */
+    bool external_name;       /* type ExternalName */
     const char *wanted_name;  /* the annotation, or NULL; lives as long as the JSON */
     const char *wanted_ports; /* the annotation, or NULL; lives as long as the JSON */
     struct service_port *ports;
@@ -46,7 +46,8 @@ struct service {
 
 /*
  * Reads a Service object. ERR_FORMAT when a field that every Service has is missing or of the wrong type;
- * ERR_NOMEM. `out` refers to `json` (wanted_*), so json must outlive it. Clear it afterwards in any case of OK.
+ * ERR_NOMEM. `out` refers to `json` (wanted_*), so json must outlive it. Clear it afterwards in any case of
+ * OK.
  */
 enum status service_parse(const json_t *json, struct service *out);
 void service_clear(struct service *service);

@@ -8,15 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where in the list's top-level object we are; the scanner's whole state together with depth and in_string. */
+/* Where in the list's top-level object we are; the scanner's whole state together with depth and in_string.
+ */
 enum list_position {
-    AT_START,  /* before the opening brace */
-    AT_KEY,    /* a member's name, a comma or the end may come */
-    AT_COLON,  /* after a member's name */
-    AT_VALUE,  /* a member's value may begin */
-    IN_VALUE,  /* inside a value of no interest, or a captured one */
-    IN_ITEMS,  /* between the items */
-    AT_END,    /* after the closing brace */
+    AT_START, /* before the opening brace */
+    AT_KEY,   /* a member's name, a comma or the end may come */
+    AT_COLON, /* after a member's name */
+    AT_VALUE, /* a member's value may begin */
+    IN_VALUE, /* inside a value of no interest, or a captured one */
+    IN_ITEMS, /* between the items */
+    AT_END,   /* after the closing brace */
 };
 
 #define KEEP_BUFFER (256u << 10) /* a larger buffer is given back once its object is done */
@@ -184,9 +185,7 @@ static enum status close_bracket(struct splitter *s, char c, bool *done)
 static enum status structural(struct splitter *s, char c, bool *done)
 {
     switch ((enum list_position)s->position) {
-    case AT_START:
-        s->position = AT_KEY;
-        return c == '{' ? open_bracket(s, c) : ERR_FORMAT;
+    case AT_START: s->position = AT_KEY; return c == '{' ? open_bracket(s, c) : ERR_FORMAT;
     case AT_KEY:
         if (c == '"') {
             s->in_string = true;
@@ -194,11 +193,8 @@ static enum status structural(struct splitter *s, char c, bool *done)
             return OK;
         }
         return c == '}' ? close_bracket(s, c, done) : c == ',' ? OK : ERR_FORMAT;
-    case AT_COLON:
-        s->position = AT_VALUE;
-        return c == ':' ? OK : ERR_FORMAT;
-    case AT_VALUE:
-        return begin_value(s, c);
+    case AT_COLON: s->position = AT_VALUE; return c == ':' ? OK : ERR_FORMAT;
+    case AT_VALUE: return begin_value(s, c);
     case IN_ITEMS:
         if (c == '{') {
             s->capturing = SPLIT_ITEM;
@@ -218,8 +214,7 @@ static enum status structural(struct splitter *s, char c, bool *done)
             return close_bracket(s, c, done);
         }
         return OK;
-    case AT_END:
-        return ERR_FORMAT;
+    case AT_END: return ERR_FORMAT;
     }
     return ERR_FORMAT;
 }

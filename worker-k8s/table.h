@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hash table from text to pointers, for what this worker remembers about the cluster. It owns neither keys nor
- * values: a key must live as long as its entry, usually inside the value. Keys come from the cluster, so the hash
- * is seeded per process.
+ * A hash table from text to pointers, for what this worker remembers about the cluster. It owns neither keys
+ * nor values: a key must live as long as its entry, usually inside the value. Keys come from the cluster, so
+ * the hash is seeded per process.
  */
 #ifndef WORMHOLE_K8S_TABLE_H
 #define WORMHOLE_K8S_TABLE_H
