@@ -19,8 +19,8 @@ from adminapi import METRICS, call, metrics_port, scrape
 from tunnel import echo, exchange, wait
 
 ROOT = Path(__file__).resolve().parents[2]
-DASHBOARD = ROOT / "packaging/grafana/wormhole.json"
-RULES = ROOT / "packaging/prometheus/wormhole.rules.yml"
+DASHBOARD = ROOT / "packaging/monitoring/dashboard.json"
+RULES = ROOT / "packaging/monitoring/alerts.yaml"
 
 
 def families():
@@ -189,7 +189,7 @@ def test_promtool_likes_it(hosts):
 
 @promtool
 def test_alert_rules():
-    for command in (["check", "rules", RULES.name], ["test", "rules", "wormhole.rules.test.yml"]):
+    for command in (["check", "rules", RULES.name], ["test", "rules", "alerts.test.yaml"]):
         done = subprocess.run(["promtool", *command], cwd=RULES.parent, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -199,7 +199,7 @@ def alerts():
 
 
 def test_every_alert_has_an_example():
-    examples = (RULES.parent / "wormhole.rules.test.yml").read_text(encoding="utf-8")
+    examples = (RULES.parent / "alerts.test.yaml").read_text(encoding="utf-8")
     for rule in alerts():
         assert f'alertname="{rule["alert"]}"' in examples
         assert rule["labels"]["severity"] in ("info", "warning", "critical")
