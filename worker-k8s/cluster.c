@@ -152,6 +152,9 @@ bool cluster_set_server(struct cluster *c, const char *url)
     size_t host_len = host[0] == '[' ? strcspn(host, "]") : strcspn(host, ":/?#@");
     const char *rest = host + host_len + (host[0] == '[' && host[host_len] == ']');
     if (host[0] == '[') {
+        if (host[host_len] != ']') {
+            return false;
+        }
         host++;
         host_len--;
     }
@@ -161,8 +164,9 @@ bool cluster_set_server(struct cluster *c, const char *url)
         port = isdigit((unsigned char)rest[1]) ? strtoul(rest + 1, &end, 10) : 0;
         rest = end != NULL ? end : rest;
     }
-    if (host_len == 0 || host_len > 253 || port == 0 || port > 65535 || (*rest != '\0' && *rest != '/') ||
-        strpbrk(rest, "?#@ \t\r\n") != NULL) {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:%";
+    if (host_len == 0 || host_len > 253 || strspn(host, allowed) < host_len || port == 0 || port > 65535 ||
+        (*rest != '\0' && *rest != '/') || strpbrk(rest, "?#@ \t\r\n") != NULL) {
         return false;
     }
     size_t path_len = strlen(rest);
