@@ -17,7 +17,7 @@
 #include "supervisor/limits.h"
 #include "supervisor/worker_process.h"
 
-#define HELD_SLACK_MS 60000u /* an expired request keeps its place so long for its client to renew it */
+#define HELD_SLACK_MS 60000u /* an expired request keeps its place at most so long for its client to renew it */
 #define RETRY_BUSY_S 30u
 #define RETRY_FINAL_S 3600u /* revoked, superseded: only an operator can change it */
 #define RETRY_INTERNAL_S 10u
@@ -61,6 +61,13 @@ static void request_drop(struct approvals *a, struct request *r)
     TAILQ_REMOVE(&a->requests, r, link);
     a->n_requests--;
     free(r);
+}
+
+static uint64_t held_until(const struct supervisor *s, uint64_t now)
+{
+    uint64_t pending_ms = s->config->pending_ms;
+
+    return now + pending_ms + (pending_ms < HELD_SLACK_MS ? pending_ms : HELD_SLACK_MS);
 }
 
 static struct request *request_add(struct approvals *a, const char *fingerprint, const char *source,
@@ -110,7 +117,7 @@ struct approvals *approvals_new(struct supervisor *s)
             break;
         for (size_t i = 0; i < n; i++) {
             (void)request_add(a, rows[i].fingerprint, rows[i].remote,
-                              clock_mono_ms() + s->config->pending_ms + HELD_SLACK_MS);
+                              held_until(s, clock_mono_ms()));
             after = ids[i];
         }
     } while (n == 32);
@@ -221,13 +228,13 @@ static struct answer request_wait(struct supervisor *s, struct connection *c,
     }
     if (request_store(s, c, m, again) != OK)
         return database_failed(s, c);
-    uint64_t until = clock_mono_ms() + s->config->pending_ms;
+    uint64_t now = clock_mono_ms();
     if (is_new)
-        r = request_add(s->approvals, c->fingerprint_text, connection_source(c), until + HELD_SLACK_MS);
+        r = request_add(s->approvals, c->fingerprint_text, connection_source(c), 0);
     if (r == NULL)
         return declined(REFUSAL_INTERNAL, RETRY_INTERNAL_S);
-    r->until_ms = until + HELD_SLACK_MS;
-    c->pending_until_ms = until;
+    r->until_ms = held_until(s, now);
+    c->pending_until_ms = now + s->config->pending_ms;
     replace_waiting(c);
     if (is_new)
         request_announce(s, c);
