@@ -9,11 +9,13 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import sqlite3
 import struct
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +77,17 @@ def test_an_auditor_can_check_it(hosts):
         pieces += piece
         after = piece[-1]["seq"]
     assert pieces == rows
+
+
+def test_the_documents_own_program(hosts):
+    """The few lines of Python that docs/audit.md gives to auditors, as they stand there."""
+    page = (Path(__file__).resolve().parents[2] / "docs/audit.md").read_text(encoding="utf-8")
+    program = re.search(r"```python\n(.*?)```", page, flags=re.S)[1]
+    server = hosts.server()
+    some_history(server)
+    run = subprocess.run(["/usr/bin/python3", "-c", program, database(server)], capture_output=True, text=True, check=True)
+    verified = json.loads(server.cli("audit", "verify", "--output", "json"))
+    assert run.stdout == f"{verified['rows']} rows, last hash {verified['last_hash']}\n"
 
 
 def test_copies_and_tampering(hosts):

@@ -43,6 +43,23 @@ def test_table_is_sound():
         assert (name + "_bucket" in series) == (kind == "histogram")
 
 
+def test_documented(hosts):
+    """The page is made from the table, and its labels are those of running processes."""
+    subprocess.run([ROOT / "docs/update-metrics", "--check"], check=True)
+    page = dict(re.findall(r"^\| `(\w+)` \| \w+ \| ([\w, ]*) \|", (ROOT / "docs/metrics.md").read_text("utf-8"), flags=re.M))
+    backend = hosts.backend(echo)
+    server, client = start_pair(hosts, backend)
+    checked = set()
+    for host in (server, client):
+        for name, labels in scrape(metrics_port(host)).values:
+            name = re.sub(r"_(bucket|sum|count)$", "", name)
+            names = {label for label, _ in labels}
+            documented = set(filter(None, page[name].split(", ")))
+            assert names == documented or names < documented and ("peer" in documented or "le" in documented), name
+            checked.add(name)
+    assert checked == set(page)
+
+
 def test_every_family_is_there(hosts):
     table, _ = families()
     backend = hosts.backend(echo)
