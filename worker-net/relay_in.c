@@ -18,8 +18,8 @@ static void on_end_of_input(struct relay *r, enum status st)
 {
     char text[128];
 
+    r->heard_end = true; /* so that last words are not waited for */
     if (r->mode == RELAY_FINISHING) {
-        r->heard_end = true;
         (void)event_del(r->readable);
         relay_check_finished(r);
         return;

@@ -207,9 +207,7 @@ void session_end(struct session *s, enum end_code code, uint16_t close_code, boo
         worker_exit(s->worker, 0);
         return;
     }
-    /* A peer that is gone, or that must not be waited for, gets no time. */
-    bool wait = code != END_TRUNCATED && code != END_TIMEOUT;
-    relay_finish(s->relay, orderly && open, close_code, text, wait ? SESSION_FINISH_MS : 0);
+    relay_finish(s->relay, orderly && open, close_code, text, SESSION_FINISH_MS);
 }
 
 void session_drain(struct session *s, uint32_t drain_ms, enum end_code code, const char *reason)
