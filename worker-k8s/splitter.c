@@ -52,7 +52,7 @@ void splitter_clear(struct splitter *s)
 /* Appends to the object under way; past the limit it turns into one that is skipped. */
 static enum status keep(struct splitter *s, const char *bytes, size_t len)
 {
-    if (s->overlong) {
+    if (s->overlong || len == 0) {
         return OK;
     }
     if (len > s->limit - s->len) {
