@@ -9,10 +9,6 @@
 
 #include "supervisor/connections.h"
 
-/* Loads the requests that are in the database. NULL: out of memory. */
-struct approvals *approvals_new(struct supervisor *s);
-void approvals_free(struct approvals *a);
-
 /* APPROVAL_ASK, CONNECTION_OPEN and HANDSHAKE_FAILED from crypto. w: the crypto worker, killed for a lie. */
 void approval_asked(struct supervisor *s, struct worker_process *w, const struct msg_approval_ask *m);
 void approval_opened(struct supervisor *s, struct worker_process *w, const struct msg_connection_open *m);
@@ -22,16 +18,10 @@ void approval_session_ready(struct connection *c);
 
 /* The database says something else about this key now: answers whoever waits with it. */
 void approval_reconsider(struct supervisor *s, const char *fingerprint);
-/* The key's request is settled or gone: its place is free. */
-void approval_forget(struct supervisor *s, const char *fingerprint);
-
 /* Applies `preapproved` of the configuration; at start and after a reload. */
 void approvals_preapprove(struct supervisor *s);
 
 /* Every second: pending ones whose time is over. */
 void approvals_tick(struct supervisor *s);
-
-/* Requests that hold a place now (with a living client or not). */
-size_t approvals_pending(const struct supervisor *s);
 
 #endif

@@ -291,7 +291,8 @@ void client_dialer_lost(struct supervisor *s)
     struct connection *c;
 
     /* What is open goes on, and gets a channel to the next one; what was about to connect may end of it. */
-    TAILQ_FOREACH(c, &s->connections, link) {
+    TAILQ_FOREACH(c, &s->connections, link)
+    {
         if (c->state == CONNECTION_DRAINING || c->opened_ms != 0)
             continue;
         c->helper_lost = true;
@@ -305,10 +306,12 @@ void client_dialer_ready(struct supervisor *s)
     struct connection *c;
     int fd;
 
-    TAILQ_FOREACH(c, &s->connections, link) {
+    TAILQ_FOREACH(c, &s->connections, link)
+    {
         if (c->state == CONNECTION_DRAINING || c->worker == NULL || dial_pair(c, &fd) != OK)
             continue;
-        (void)WORKER_SEND_FD(c->worker, fd, SESSION_DIAL_CHANNEL, session_dial_channel, .connection = c->number);
+        (void)WORKER_SEND_FD(c->worker, fd, SESSION_DIAL_CHANNEL, session_dial_channel,
+                             .connection = c->number);
         (void)close(fd);
     }
 }

@@ -13,6 +13,7 @@
 #include "common/names.h"
 #include "supervisor/approvals.h"
 #include "supervisor/apps.h"
+#include "supervisor/requests.h"
 #include "supervisor/worker_process.h"
 
 __attribute__((format(printf, 3, 4))) static void say(struct decision_result *result, enum outcome outcome,

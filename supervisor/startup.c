@@ -29,6 +29,7 @@
 #include "supervisor/listeners.h"
 #include "supervisor/lockdown.h"
 #include "supervisor/notify.h"
+#include "supervisor/requests.h"
 #include "supervisor/sessions.h"
 #include "supervisor/signals.h"
 #include "supervisor/state_dir.h"

@@ -22,6 +22,7 @@
 #include "supervisor/k8s.h"
 #include "supervisor/limits.h"
 #include "supervisor/notify.h"
+#include "supervisor/requests.h"
 #include "supervisor/sessions.h"
 #include "supervisor/signals.h"
 #include "supervisor/startup.h"

@@ -110,7 +110,7 @@ struct worker_slot {
     uint32_t restarts; /* starts so far */
     uint32_t backoff_ms;
     bool was_ready;       /* once in its life */
-    bool started;                   /* once in its life */
+    bool started;         /* once in its life */
     char last_error[160]; /* why it ended last */
 };
 struct worker_slot *worker_slot_new(struct supervisor *s, enum role role,
