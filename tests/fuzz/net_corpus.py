@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Writes the kept corpus of the session's fuzz targets: one file for each kind of input that matters, made by hand, so that a
+replay without a fuzzer still walks through every state. Run it after changing a target's input format.
+"""
+import os
+import struct
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def write(target, name, data):
+    folder = os.path.join(HERE, "corpus", target)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, name), "wb") as f:
+        f.write(data)
+
+
+def http():
+    key = b"dGhlIHNhbXBsZSBub25jZQ=="
+    first = b"GET /wh/tunnel HTTP/1.1\r\nHost: s\r\n"
+    rest = (b"Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Key: " + key +
+            b"\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: wormhole.v1\r\n")
+    server = {
+        "good": first + rest + b"\r\nrest",
+        "forwarded": first + rest + b"X-Forwarded-For: 10.0.0.1, 2001:db8::7\r\n\r\n",
+        "absolute": b"GET http://s:8080/wh/tunnel HTTP/1.1\r\nHost: s\r\n" + rest + b"\r\n",
+        "no-upgrade": first + b"\r\n",
+        "origin": first + rest + b"Origin: http://x\r\n\r\n",
+        "other-path": b"GET /x HTTP/1.1\r\nHost: s\r\n\r\n",
+        "body": first + rest + b"Content-Length: 5\r\n\r\nhello",
+        "folded": first + b"A: b\r\n c\r\n\r\n",
+        "bare-lf": b"GET / HTTP/1.1\nHost: s\n\n",
+        "nul": first + b"A: \0\r\n\r\n",
+        "many": first + b"".join(b"F%d: x\r\n" % i for i in range(70)) + b"\r\n",
+        "long": first + b"X: " + b"a" * 9000,
+        "binary": bytes(range(256)),
+    }
+    for name, text in server.items():
+        write("fuzz_http_upgrade", "server-" + name, b"\0" + text)
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    accept = b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+    client = {
+        "good": switch + accept + b"Sec-WebSocket-Protocol: wormhole.v1\r\n\r\n",
+        "extension": switch + accept + b"Sec-WebSocket-Protocol: wormhole.v1\r\nSec-WebSocket-Extensions: x\r\n\r\n",
+        "wrong-accept": switch + b"Sec-WebSocket-Accept: x\r\n\r\n",
+        "not-found": b"HTTP/1.1 404 Not Found\r\n\r\n",
+        "ssh": b"SSH-2.0-OpenSSH\r\n",
+        "short": b"HTTP/1.1 50",
+    }
+    for name, text in client.items():
+        write("fuzz_http_upgrade", "client-" + name, b"\1" + text)
+    proxy = {
+        "good": b"HTTP/1.1 200 Connection established\r\nVia: p\r\n\r\n",
+        "auth": b"HTTP/1.0 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n",
+        "no-reason": b"HTTP/1.1 503\r\n\r\n",
+        "other": b"220 ready\r\n",
+    }
+    for name, text in proxy.items():
+        write("fuzz_http_upgrade", "proxy-" + name, b"\2" + text)
+
+
+def ws(first, payload, masked=True, mask=b"\x37\xfa\x21\x3d"):
+    bit = 0x80 if masked else 0
+    n = len(payload)
+    if n < 126:
+        head = struct.pack(">BB", first, bit | n)
+    elif n < 65536:
+        head = struct.pack(">BBH", first, bit | 126, n)
+    else:
+        head = struct.pack(">BBQ", first, bit | 127, n)
+    if masked:
+        return head + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
+    return head + payload
+
+
+def websocket():
+    sides = {"client": (b"\x07", True), "server": (b"\x04", False)}
+    for side, (pick, m) in sides.items():
+        cases = {
+            "binary": ws(0x82, b"x" * 300, m) + ws(0x82, b"", m),
+            "fragments": ws(0x02, b"ab", m) + ws(0x89, b"p", m) + ws(0x00, b"", m) + ws(0x80, b"cd", m),
+            "close": ws(0x88, b"\x03\xe8bye", m),
+            "close-empty": ws(0x88, b"", m),
+            "close-bad-code": ws(0x88, b"\x03\xed", m),
+            "close-bad-text": ws(0x88, b"\x03\xe8\xff", m),
+            "text": ws(0x81, b"text", m),
+            "reserved": ws(0xd2, b"x", m),
+            "wrong-mask": ws(0x82, b"x", not m),
+            "continuation": ws(0x80, b"x", m),
+            "interleaved": ws(0x02, b"a", m) + ws(0x82, b"b", m),
+            "limit": ws(0x82, b"x" * 5000, m),
+            "over": ws(0x82, b"x" * 5001, m),
+            "over-in-fragments": ws(0x02, b"x" * 3000, m) + ws(0x80, b"x" * 3000, m),
+            "huge": b"\x82" + bytes([0x7f | (0x80 if m else 0)]) + b"\x7f" + b"\xff" * 7,
+            "padded-length": b"\x82" + bytes([0x7e | (0x80 if m else 0)]) + b"\0\1" + b"mask" + b"x",
+            "cut": ws(0x82, b"x" * 100, m)[:50],
+        }
+        for name, data in cases.items():
+            write("fuzz_websocket", f"{side}-{name}", pick + data)
+
+
+def frame(kind, stream=0, payload=b"", flags=0):
+    return struct.pack(">BBHI", kind, flags, len(payload), stream) + payload
+
+
+SETTINGS = frame(0x13, 0, struct.pack(">HQHQHQ", 1, 100, 2, 65536, 3, 1 << 20))
+
+
+def opens(stream, app=0, window=1 << 20):
+    return frame(2, stream, struct.pack(">IQ16sH", app, window, b"\0" * 15 + b"\1", 4711))
+
+
+def data(stream, payload=b"data", fin=False):
+    return frame(1, stream, payload, 1 if fin else 0)
+
+
+def u64(kind, stream, value):
+    return frame(kind, stream, struct.pack(">Q", value))
+
+
+def u16(kind, stream, value, rest=b""):
+    return frame(kind, stream, struct.pack(">H", value) + rest)
+
+
+def script(*steps):
+    """Bytes are a record, pairs are local (what, value)."""
+    out = b""
+    for step in steps:
+        if isinstance(step, bytes):
+            assert len(step) < 0xc0
+            out += bytes([len(step)]) + step
+        else:
+            out += bytes([0xc0 + step[0], step[1]])
+    return out
+
+
+def mux():
+    fill, accept, refuse, readable, writable, reset, open_one, clock = range(8)
+    takes_all, takes_half, takes_nothing, breaks = 0x8, 0x4, 0x0, 0xc
+    has_data, has_end, is_broken = 3, 1, 2 | 64
+    app = struct.pack(">IHB", 1, 80, 3) + b"web" + b"\4http"
+    client = {
+        "whole": (SETTINGS, opens(2), data(2), (accept, 2 | takes_all), data(2, b"more", True), (readable, 2 | has_end),
+                  (fill, has_end), (fill, 0)),
+        "early-end": (SETTINGS, opens(2), data(2, b"x", True), (accept, 2 | takes_all), (fill, 0)),
+        "spill": (SETTINGS, opens(2), (accept, 2), (clock, takes_nothing), data(2, b"x" * 170), data(2, b"y" * 170),
+                  (clock, takes_half), (writable, 2 | takes_half), (writable, 2 | takes_all), (fill, 0)),
+        "reset": (SETTINGS, opens(2), (accept, 2), data(2, b"x" * 100), u16(5, 2, 1), data(2, b"late"), (fill, 0)),
+        "refused": (SETTINGS, opens(2, 3), opens(4), (refuse, 4), (fill, 0)),
+        "write-breaks": (SETTINGS, opens(2), (accept, 2), (clock, breaks), data(2), (fill, 0)),
+        "read-breaks": (SETTINGS, opens(2), (accept, 2), (readable, 2), (fill, is_broken), (fill, 0)),
+        "stop": (SETTINGS, opens(2), u16(6, 2, 0), (accept, 2), (fill, has_data), (fill, has_data)),
+        "too-many": (SETTINGS, *(opens(i) for i in range(2, 24, 2)), (fill, 0)),
+        "credit": (SETTINGS, u64(7, 0, 5), u64(7, 0, 1 << 40), opens(2, 0, 0), (accept, 2), (readable, 2),
+                   (fill, has_data), u64(7, 2, 50), (fill, has_data), u64(7, 2, 1 << 50), (fill, has_data)),
+        "close": (SETTINGS, opens(2), (accept, 2), frame(0x14)),
+        "ping": (SETTINGS, u64(0x10, 0, 7), u64(0x11, 0, 7), u64(8, 0, 9), frame(0, 0, b"pad"), (fill, 0)),
+        "ack": (SETTINGS, frame(0x22, 0, struct.pack(">IHB", 1, 0, 3) + b"a:1" + b"\0")),
+        "goaway": (SETTINGS, opens(2), (clock, 255), opens(4), (fill, 0)),
+        "bad-first": (u64(0x10, 0, 7),),
+        "bad-id": (SETTINGS, opens(3)),
+        "bad-stranger": (SETTINGS, data(8)),
+        "bad-after-end": (SETTINGS, opens(2), data(2, b"", True), data(2)),
+        "bad-cut": (SETTINGS[:20],),
+        "bad-app": (SETTINGS, frame(0x22, 0, struct.pack(">IHB", 1, 0, 200) + b"x")),
+    }
+    server = {
+        "whole": (SETTINGS, (open_one, 1), (readable, 2), (fill, has_data), u64(3, 2, 1 << 20), data(2), (fill, has_end),
+                  data(2, b"", True), (fill, 0)),
+        "refused": (SETTINGS, (open_one, 1), (fill, 0), u16(4, 2, 2, b"refused"), (fill, 0)),
+        "goaway": (SETTINGS, (open_one, 1), (open_one, 1), (fill, 0), frame(0x12, 0, struct.pack(">IH", 2, 16)), (fill, 0)),
+        "apps": (SETTINGS, frame(0x20, 0, app), frame(0x21, 0, struct.pack(">I", 1)), (fill, 0)),
+        "reset-before-answer": (SETTINGS, (open_one, 1), (reset, 2), (fill, 0), u64(3, 2, 9), data(2)),
+        "bad-open": (SETTINGS, opens(2)),
+        "bad-data-before-ok": (SETTINGS, (open_one, 1), (fill, 0), data(2)),
+        "bad-limit": (SETTINGS, (open_one, 1), (fill, 0), u64(3, 2, 1 << 63)),
+    }
+    for name, steps in client.items():
+        write("fuzz_mux", "client-" + name, b"\0" + script(*steps))
+    for name, steps in server.items():
+        write("fuzz_mux", "server-" + name, b"\1" + script(*steps))
+
+
+http()
+websocket()
+mux()
