@@ -142,7 +142,8 @@ struct relay *relay_new(struct event_base *base, int fd, enum side side,
     r->input.data = mmap(NULL, RELAY_INPUT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (r->input.data == MAP_FAILED)
         r->input.data = NULL;
-    if (r->raw == NULL || r->input.data == NULL || !make_events(r)) {
+    /* Whoever handed it over: a write that waits would wait for ever. */
+    if (r->raw == NULL || r->input.data == NULL || evutil_make_socket_nonblocking(fd) != 0 || !make_events(r)) {
         r->link.fd = -1; /* stays the caller's */
         relay_free(r);
         return NULL;

@@ -50,7 +50,9 @@ static void on_message(void *arg, enum message_type type, const union message *m
         return;
     switch (type) {
     case MSG_HS_SEND:
-        if (relay_send_message(s->relay, m->hs_send.data, m->hs_send.data_len) != OK)
+        if (s->phase != PHASE_HANDSHAKE) /* before, there may be no connection at all */
+            session_end(s, END_INTERNAL, CLOSE_INTERNAL, false, "a handshake message before its time");
+        else if (relay_send_message(s->relay, m->hs_send.data, m->hs_send.data_len) != OK)
             session_end(s, END_TIMEOUT, 0, false, "the peer does not read");
         break;
     case MSG_HS_WAIT:
