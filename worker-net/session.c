@@ -194,6 +194,7 @@ void session_end(struct session *s, enum end_code code, uint16_t close_code, boo
     bool open = s->phase == PHASE_OPEN || s->phase == PHASE_DRAINING;
     s->phase = PHASE_ENDING;
     session_deadline(s, SESSION_LINGER_MS);
+    session_accept_pause(s); /* who connects now waits in the backlog for the next connection */
     if (s->mux != NULL) {
         mux_abandon(s->mux);
         session_stats_now(s);
