@@ -81,7 +81,7 @@ static enum status take_token(struct admin_token *token, const char *path, const
 
 enum status admin_token_load(struct admin_token *token, const char *path, struct config_error *error)
 {
-    char text[FILE_BYTES];
+    char text[FILE_BYTES] = {0};
     size_t len = 0;
     *token = (struct admin_token){.set = false};
     if (path == NULL || path[0] == '\0')

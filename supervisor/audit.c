@@ -27,14 +27,14 @@ static uint8_t *put_text(uint8_t *p, const char *text)
 {
     size_t len = strlen(text);
     put_be32(p, (uint32_t)len);
-    memcpy(p + 4, text, len);
+    memcpy(p + 4, text, len); /* NOLINT(bugprone-not-null-terminated-result): its length stands before it */
     return p + 4 + len;
 }
 
 void audit_hash(const struct store_audit_row *row, uint8_t hash[32])
 {
     uint8_t buf[AUDIT_ROW_MAX];
-    _Static_assert(sizeof AUDIT_LABEL + AUDIT_HASH_BYTES + 16 + 7 * 4 + sizeof(struct store_audit_row) <
+    _Static_assert(sizeof AUDIT_LABEL + AUDIT_HASH_BYTES + 16 + 7ul * 4 + sizeof(struct store_audit_row) <
                        sizeof buf,
                    "a row's encoding must fit");
     uint8_t *p = buf;

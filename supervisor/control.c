@@ -231,8 +231,10 @@ void control_close(struct supervisor *s)
     struct control_client *client;
     if (control == NULL)
         return;
-    while ((client = TAILQ_FIRST(&control->clients)) != NULL)
+    for (struct control_client *next = TAILQ_FIRST(&control->clients); (client = next) != NULL;) {
+        next = TAILQ_NEXT(client, link);
         client_free(client);
+    }
     if (control->readable != NULL)
         event_free(control->readable);
     if (control->pause != NULL)

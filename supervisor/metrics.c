@@ -316,7 +316,7 @@ static bool role_runs_here(const struct supervisor *s, unsigned role)
 static void collect_workers(struct collection *c)
 {
     const struct supervisor *s = c->page->supervisor;
-    const struct worker_slot *const slots[] = {s->crypto, s->dialer, s->admin, s->kubernetes};
+    const struct worker_slot *const slots[SLOTS] = {s->crypto, s->dialer, s->admin, s->kubernetes};
     const struct worker_process *w;
     uint64_t living[ROLE_COUNT] = {[ROLE_SUPERVISOR] = 1};
     TAILQ_FOREACH(w, &s->workers, link)
@@ -341,7 +341,7 @@ static void collect_workers(struct collection *c)
         }
     }
     begin(c, METRIC_FAMILY_WORKER_RESTARTS);
-    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
+    for (size_t i = 0; i < SLOTS; i++)
         if (slots[i] != NULL)
             put(c, "role", role_name(slots[i]->role), slots[i]->restarts);
     begin(c, METRIC_FAMILY_IPC_VIOLATIONS);
@@ -359,15 +359,15 @@ static void collect_workers(struct collection *c)
 static void collect_processes(struct collection *c)
 {
     const struct supervisor *s = c->page->supervisor;
-    const struct worker_slot *const slots[] = {s->crypto, s->dialer, s->admin, s->kubernetes};
-    struct process_facts facts[1 + sizeof slots / sizeof *slots];
+    const struct worker_slot *const slots[SLOTS] = {s->crypto, s->dialer, s->admin, s->kubernetes};
+    struct process_facts facts[1 + SLOTS];
     const char *roles[sizeof facts / sizeof *facts];
     size_t n = 0;
     if (page_over(c->page))
         return;
     if (process_facts_read(getpid(), &facts[n]) == OK)
         roles[n++] = role_name(ROLE_SUPERVISOR);
-    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
+    for (size_t i = 0; i < SLOTS; i++) {
         if (slots[i] != NULL && slots[i]->process != NULL && !slots[i]->process->reaped &&
             process_facts_read(slots[i]->process->pid, &facts[n]) == OK)
             roles[n++] = role_name(slots[i]->role);

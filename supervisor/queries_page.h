@@ -12,6 +12,9 @@
 
 struct app;
 
+/* Workers of which a supervisor has one each: crypto, dialer, admin, k8s. */
+#define SLOTS 4
+
 /* Text into a row's field; what is too long (it never should be) is cut. */
 #define ROW_COPY(to, from) (void)snprintf((to), sizeof(to), "%.*s", (int)sizeof(to) - 1, (from))
 

@@ -171,8 +171,8 @@ static void machine_facts(struct page *page)
     if (uname(&kernel) == 0)
         fact(page, "kernel", "%s %s", kernel.sysname, kernel.release);
     fact(page, "sandbox", "%s", s->config->sandbox);
-    const struct worker_slot *const slots[] = {s->crypto, s->dialer, s->admin, s->kubernetes};
-    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
+    const struct worker_slot *const slots[SLOTS] = {s->crypto, s->dialer, s->admin, s->kubernetes};
+    for (size_t i = 0; i < SLOTS; i++) {
         if (slots[i] == NULL || slots[i]->last_error[0] == '\0')
             continue;
         char name[64];

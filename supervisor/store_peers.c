@@ -166,7 +166,7 @@ static enum status check_identity(struct store *store, const char *fingerprint, 
 
 static enum status request_seen(struct store *store, const struct store_peer *peer, bool again)
 {
-    struct store_peer old;
+    struct store_peer old = {.status = PEER_PENDING};
     uint64_t now = clock_wall_s();
     enum status status = store_find(store, peer->fingerprint, &old);
     if (status == ERR_NOT_FOUND) {
@@ -234,7 +234,7 @@ enum status store_peer_seen(struct store *store, const char *fingerprint, const 
 
 static enum status request_expired(struct store *store, const char *fingerprint)
 {
-    struct store_peer peer;
+    struct store_peer peer = {.status = PEER_APPROVED};
     enum status status = store_find(store, fingerprint, &peer);
     if (status != OK)
         return status;

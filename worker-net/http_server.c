@@ -43,7 +43,7 @@ static void exchange_free(struct http_exchange *x)
 
 static void deadline_set(struct http_exchange *x, unsigned ms)
 {
-    const struct timeval after = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+    const struct timeval after = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
     (void)event_add(x->deadline, &after);
 }
 
@@ -223,21 +223,32 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 
 /* ---- accepting ---- */
 
+/* How readily a connection is given up for a new one; 0: not at all. */
+static unsigned dispensable(const struct http_exchange *x)
+{
+    switch (x->state) {
+    case EXCHANGE_IDLE:
+    case EXCHANGE_LINGERING: return 2;
+    case EXCHANGE_HEAD: return 1;
+    default: return 0;
+    }
+}
+
 static void make_room(struct http_server *server)
 {
     struct http_exchange *x;
     struct http_exchange *victim = NULL;
+    unsigned most = 0;
     if (server->n_exchanges < server->limits.connections)
         return;
     TAILQ_FOREACH(x, &server->exchanges, link)
     {
-        bool may_go =
-            x->state == EXCHANGE_IDLE || x->state == EXCHANGE_HEAD || x->state == EXCHANGE_LINGERING;
-        bool idle = x->state != EXCHANGE_HEAD;
-        bool victim_idle = victim != NULL && victim->state != EXCHANGE_HEAD;
-        if (may_go && (victim == NULL || (idle && !victim_idle) ||
-                       (idle == victim_idle && x->since_ms < victim->since_ms)))
+        unsigned rank =
+            dispensable(x);
+        if (rank > most || (rank == most && victim != NULL && x->since_ms < victim->since_ms)) {
+            most = rank;
             victim = x;
+        }
     }
     if (victim != NULL)
         exchange_free(victim);
@@ -273,7 +284,7 @@ static void exchange_new(struct http_listener *listener, int fd, const struct so
         return;
     }
     const struct timeval send = {.tv_sec = server->limits.send_ms / 1000,
-                                 .tv_usec = (server->limits.send_ms % 1000) * 1000};
+                                 .tv_usec = (suseconds_t)(server->limits.send_ms % 1000) * 1000};
     bufferevent_setcb(x->bev, on_readable, on_written, on_event, x);
     bufferevent_setwatermark(x->bev, EV_READ, 0, INPUT_MAX);
     bufferevent_setwatermark(x->bev, EV_WRITE, DRAIN_BELOW, 0);
@@ -388,8 +399,10 @@ void http_server_free(struct http_server *server)
     if (server == NULL)
         return;
     close_listeners(server);
-    while ((x = TAILQ_FIRST(&server->exchanges)) != NULL)
+    for (struct http_exchange *next = TAILQ_FIRST(&server->exchanges); (x = next) != NULL;) {
+        next = TAILQ_NEXT(x, link);
         exchange_free(x);
+    }
     free(server);
 }
 
