@@ -12,6 +12,7 @@
 #define READY_MS                                                                                             \
     60000u /* from exec to WORKER_READY; crypto may have to make a 4096-bit key on a slow machine */
 #define PING_EVERY_MS 10000u
+#define ANSWER_MS 5000u /* later than this, not everything is well: the watchdog hears nothing */
 #define PONG_MS 30000u
 #define FAREWELL_MS 1000u   /* for workers to end by themselves when the supervisor ends */
 #define LAST_WORDS_MS 1000u /* the channel of a reaped worker is given up after this */
@@ -65,7 +66,7 @@ static bool worker_tick(struct worker_process *w, uint64_t now, bool late)
             worker_kill(w, WORKER_EXIT_STUCK, "no answer to a ping");
             return false;
         }
-        return now - w->ping_sent_ms < PING_EVERY_MS;
+        return now - w->ping_sent_ms < ANSWER_MS;
     }
     if (now - w->pong_ms >= PING_EVERY_MS) {
         w->ping_sent_ms = now;

@@ -25,7 +25,7 @@ BIN = os.environ.get("WORMHOLE_BIN") or (BUILD + "/bin" if BUILD else os.path.jo
     os.path.dirname(os.path.abspath(__file__)), "../../build/release/bin"))
 AS_ROOT = os.geteuid() == 0
 # How long something may take before the test gives up: a bound for broken builds, never a measurement.
-PATIENCE = float(os.environ.get("WORMHOLE_TEST_PATIENCE", "40"))
+PATIENCE = float(os.environ.get("WORMHOLE_TEST_PATIENCE", "60"))
 
 
 class GaveUp(AssertionError):
