@@ -6,7 +6,11 @@
  */
 #include "worker-net/mux_private.h"
 
-#define TUNE_RTTS 4u            /* half a window within this many round trips: the window is the brake */
+/*
+ * Half a window within one round trip: the window is the brake, and it doubles, until it holds two to four times
+ * what the path does. More would only be a queue, and so the delay of whatever shares the connection.
+ */
+#define TUNE_RTTS 1u
 #define TUNE_RTT_UNKNOWN 20000u /* microseconds, until a PONG has come */
 
 static uint32_t tune_span_us(const struct mux *m)
@@ -45,8 +49,10 @@ void window_consumed(struct stream *s, uint64_t bytes)
         s->tune_mark = (uint32_t)s->consumed;
         s->tune_us = (uint32_t)m->now_us;
     }
-    uint64_t limit = s->consumed + window_offer(m, s->window);
-    if (limit > s->recv_limit && limit - s->recv_limit >= s->window / 4) {
+    /* A quarter of what is offered now, not of the window: a window that is cut down could never give so much. */
+    uint32_t offer = window_offer(m, s->window);
+    uint64_t limit = s->consumed + offer;
+    if (limit > s->recv_limit && limit - s->recv_limit >= offer / 4) {
         s->recv_limit = limit;
         credit_add(s);
     }

@@ -251,6 +251,40 @@ static void test_memory_is_bounded(void **state)
     rig_free(r);
 }
 
+/*
+ * Regression: a stream whose window had grown large was offered less than a quarter of it while memory was short,
+ * and waited for a quarter for ever, also when memory was free again.
+ */
+static void test_cut_window_keeps_flowing(void **state)
+{
+    struct mux_config config = {.side = SIDE_CLIENT,
+                                .max_streams = 10,
+                                .stream_window = 256 << 10,
+                                .stream_window_max = 8 << 20,
+                                .connection_window = 1 << 20,
+                                .connection_window_max = 1 << 20};
+    uint64_t at = 0;
+    (void)state;
+
+    struct rig *r = rig_bare(SIDE_CLIENT, &config);
+    assert_int_equal(rig_settings(r, 10, 65536, 1 << 20), OK);
+    (void)rig_fill(r, 1);
+    struct stream *s = rig_accepted(r, 2, 1000);
+    (void)rig_fill(r, 1);
+    s->window = 8 << 20;
+    for (unsigned i = 0; i < 1000; i++) {
+        uint64_t room = s->recv_limit - s->received, all = r->mux->recv_limit - r->mux->received;
+        size_t n = (size_t)(room < all ? room : all);
+        assert_int_not_equal(n, 0);
+        if (n > 60000)
+            n = 60000;
+        assert_int_equal(rig_data(r, 2, at, n, false), OK);
+        at += n;
+        (void)rig_fill(r, RIG_BODIES);
+    }
+    rig_free(r);
+}
+
 /* One reader that never reads does not stop another: their bytes pass the same connection. */
 static void test_stalled_stream_starves_nobody(void **state)
 {
@@ -446,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_discarded_data_gives_credit),
         cmocka_unit_test(test_window_grows_with_use),
         cmocka_unit_test(test_memory_is_bounded),
+        cmocka_unit_test(test_cut_window_keeps_flowing),
         cmocka_unit_test(test_stalled_stream_starves_nobody),
         cmocka_unit_test(test_round_robin),
         cmocka_unit_test(test_newcomers_and_control_first),
