@@ -86,6 +86,7 @@ struct session {
     uint64_t trim_records;  /* records at the last ping: no traffic since then, buffers are given back */
     bool stats_armed;
     bool relay_done; /* ENDING: the last words are over */
+    uint8_t first_pongs;
     enum end_code drain_code;
     char drain_reason[129];
 };
