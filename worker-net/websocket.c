@@ -123,10 +123,18 @@ uint8_t *websocket_header_before(uint8_t *payload, enum websocket_opcode opcode,
     return p;
 }
 
-/* Unaligned vectors: the compiler makes two SSE2 or one AVX2 operation of each. */
+/*
+ * Unaligned vectors: one AVX2 operation for each where the processor has it, else two of the baseline. Chosen once,
+ * when the program is loaded.
+ */
 typedef uint8_t lanes __attribute__((vector_size(32), aligned(1), may_alias));
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(WORMHOLE_SANITIZE)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx2", "default")))
+#else
+#define FOR_EACH_PROCESSOR
+#endif
 
-void websocket_mask(uint8_t *payload, size_t len, const uint8_t mask[4])
+FOR_EACH_PROCESSOR void websocket_mask(uint8_t *payload, size_t len, const uint8_t mask[4])
 {
     lanes wide;
     size_t i = 0;
