@@ -57,7 +57,19 @@ def spawn(argv, **more):
     more.setdefault("stdin", subprocess.DEVNULL)
     more.setdefault("stdout", subprocess.DEVNULL)
     more.setdefault("stderr", subprocess.DEVNULL)
-    return subprocess.Popen(argv, preexec_fn=_child_setup, start_new_session=True, **more)
+    return subprocess.Popen(argv, preexec_fn=_child_setup, **more)
+
+
+def prioritise(pids, nice):
+    """Before all strangers of the machine, and equal among each other: by autogroup where the kernel has them (a
+    nice value counts inside a group only), and by nice value."""
+    for pid in pids:
+        try:
+            os.setpriority(os.PRIO_PROCESS, pid, nice)
+            with open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as file:
+                file.write(str(nice))
+        except OSError:
+            pass
 
 
 def _parents():

@@ -2,19 +2,22 @@
 """The method: subjects measured side by side with the yardstick, in turn, the order reversed each round;
 samples under foreign load dropped and counted; ratios of pairs. It must not judge whether a ratio is good."""
 
+import os
 import sys
 
 from . import machine
 from .driver import DriverFailed
-from .figures import median, summary
+from .figures import summary
 
 FOREIGN_LIMIT = 0.15
 
 
 class Settings:
-    def __init__(self, rounds=15, warmup=0.5, seconds=1.0, patience=30.0, verbose=False):
+    def __init__(self, rounds=15, warmup=0.5, seconds=1.0, patience=30.0, verbose=False,
+                 foreign_limit=FOREIGN_LIMIT, nice=0):
         self.rounds, self.warmup, self.seconds, self.patience = rounds, warmup, seconds, patience
-        self.verbose = verbose
+        self.nice = nice
+        self.verbose, self.foreign_limit = verbose, foreign_limit
 
 
 def note(text):
@@ -38,9 +41,11 @@ class PairedRow:
         if subject.name in self.failed:
             return None
         machine.wait_until_quiet(patience=self.settings.patience)
+        groups = subject.cpu_groups()
+        machine.prioritise({pid for pids in groups.values() for pid in pids} | {os.getpid()}, self.settings.nice)
         try:
             sample = self.kit.driver.load(
-                subject.place, subject.endpoint, self.engines(subject), subject.cpu_groups(),
+                subject.place, subject.endpoint, self.engines(subject), groups,
                 warmup=self.settings.warmup, seconds=self.settings.seconds * self.row.seconds)
         except DriverFailed as failed:
             self.failed[subject.name] = str(failed)
@@ -50,7 +55,7 @@ class PairedRow:
             self.failed[subject.name] = f"{sample['errors']} connections failed"
             note(f"  {subject.name}: {self.failed[subject.name]}")
             return None
-        if sample["foreign"] > FOREIGN_LIMIT:
+        if sample["foreign"] > self.settings.foreign_limit:
             return None
         sample["figures"] = {}
         for figure in self.row.figures:
@@ -121,7 +126,3 @@ class PairedRow:
                 entry["paced_mbps"] = self.rates[subject.name] / 1e6
             out[subject.name] = entry
         return out
-
-
-def worst_foreign(samples):
-    return median([sample["foreign"] for sample in samples])
