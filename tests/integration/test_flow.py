@@ -13,7 +13,7 @@ import pytest
 import tunnel
 from tunnel import BIN, PATIENCE, wait
 
-FLOW = BIN + "/wormhole-flow"
+FLOW = os.environ.get("WORMHOLE_FLOW") or BIN + "/../tests/integration/wormhole-flow"
 ONE_STREAM = int(os.environ.get("WORMHOLE_FLOW_BYTES", 256 << 20))
 IDLE = 5000
 
