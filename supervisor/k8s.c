@@ -29,14 +29,20 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         k8s_client_retry(s);
 }
 
+/* Only after the worker has heard of every app: what it does not know by then is nobody's. */
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
     struct supervisor *s = arg;
     struct worker_process *w = k8s_worker(s);
+    struct timeval soon = {.tv_usec = 50000};
 
     (void)fd;
     (void)what;
-    if (w != NULL)
+    if (w == NULL)
+        return; /* the next one gets its own */
+    if (!TAILQ_EMPTY(&s->k8s->errands))
+        (void)event_add(s->k8s->sweep, &soon);
+    else
         (void)WORKER_SEND(w, K8S_SWEEP, k8s_sweep, .now = 1);
 }
 

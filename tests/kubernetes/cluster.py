@@ -92,6 +92,9 @@ class Cluster:
         subprocess.run(["openssl", "genrsa", "-out", self.dir / "sa.key", "2048"], check=True, capture_output=True)
         subprocess.run(["openssl", "rsa", "-in", self.dir / "sa.key", "-pubout", "-out", self.dir / "sa.pub"],
                        check=True, capture_output=True)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "2", "-subj", "/CN=clients", "-keyout", self.dir / "clients.key", "-out",
+                        self.dir / "clients.crt"], check=True, capture_output=True)
         (self.dir / "tokens.csv").write_text('admintoken,admin,admin,"system:masters"\n')
         try:
             self.start_etcd()
@@ -125,7 +128,8 @@ class Cluster:
             self.parts["KUBE_APISERVER"], f"--etcd-servers=http://127.0.0.1:{self.etcd_port}",
             f"--cert-dir={self.dir}/certs", "--bind-address=127.0.0.1", f"--secure-port={self.port}",
             f"--service-cluster-ip-range={self.service_range}", "--authorization-mode=RBAC",
-            f"--token-auth-file={self.dir}/tokens.csv", "--service-account-issuer=https://kubernetes.default.svc",
+            f"--client-ca-file={self.dir}/clients.crt", f"--token-auth-file={self.dir}/tokens.csv",
+            "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={self.dir}/sa.pub",
             f"--service-account-signing-key-file={self.dir}/sa.key",
             "--disable-admission-plugins=ServiceAccount", "--allow-privileged=true",
@@ -257,6 +261,16 @@ class Cluster:
         body = {"spec": {"expirationSeconds": seconds}}
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
         return self.request("POST", path, body)["status"]["token"]
+
+    def client_certificate(self, user, group):
+        """(certificate, key) paths of somebody whom the server knows by certificate."""
+        key, request, certificate = (self.dir / f"{user}.{kind}" for kind in ("key", "csr", "crt"))
+        subprocess.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+                        f"/O={group}/CN={user}", "-keyout", key, "-out", request], check=True, capture_output=True)
+        subprocess.run(["openssl", "x509", "-req", "-in", request, "-CA", self.dir / "clients.crt", "-CAkey",
+                        self.dir / "clients.key", "-CAcreateserial", "-days", "2", "-out", certificate], check=True,
+                       capture_output=True)
+        return certificate, key
 
     def write_kubeconfig(self, file, token=None, url=None, token_file=None, ca=None, namespace=None, extra=None):
         user = {"tokenFile": str(token_file)} if token_file else {"token": token}

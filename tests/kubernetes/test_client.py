@@ -249,6 +249,24 @@ def test_only_listed_namespaces(cluster, namespace):
             cluster.delete_service(ns, service["metadata"]["name"])
 
 
+def test_server_known_by_name_and_client_by_certificate(cluster, namespace):
+    """A host name is looked up before the sandbox closes; certificate and key come as files and as data."""
+    import base64
+    import json
+    certificate, key = cluster.client_certificate("robot", "system:masters")
+    cluster.service(namespace, "web", annotations={"wormhole.glothriel.github.com/exposed": "yes"})
+    path = cluster.write_kubeconfig("named.yaml", "unused", url=f"https://localhost:{cluster.port}",
+                                    extra={"tls-server-name": "kubernetes.default.svc"})
+    config = json.loads(path.read_text())
+    for user in ({"client-certificate": certificate.name, "client-key": key.name},
+                 {"client-certificate-data": base64.b64encode(certificate.read_bytes()).decode(),
+                  "client-key-data": base64.b64encode(key.read_bytes()).decode()}):
+        config["users"][0]["user"] = user
+        path.write_text(json.dumps(config))
+        with k8sworker.client(path) as w:
+            w.wait_names([f"{namespace}-web"])
+
+
 def test_the_chart_gives_no_verb_too_much(cluster):
     """What the client's account may do, as the API server itself says."""
     for verb, resource, allowed in [

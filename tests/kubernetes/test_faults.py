@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Every row of the error table of list and watch, against a real API server with a proxy in between that makes the
-faults, or with the server itself killed, stopped, or set back in time. Two things hold in each of them: nothing that
-is exposed is withdrawn because of a fault, and afterwards changes are seen again without anybody's help.
+The error table of list and watch, against a real API server with a proxy in between that makes the faults. Two things
+hold in each of them: nothing that is exposed is withdrawn because of a fault, and afterwards changes are seen again
+without anybody's help. What happens to the server itself is in test_outages.py.
 """
+import base64
 import json
 import os
-import signal
 import shutil
+import subprocess
 import time
 
 import pytest
 
 import k8sworker
 from cluster import Cluster, missing, wait_for
-from faultproxy import FaultProxy, make_certificate, query
+from faultproxy import make_certificate, query
+from faultsetting import LIST, WATCH, Setting, versions
 
 REASON = missing("KUBE_APISERVER", "ETCD", "HELM", "KUBECTL")
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
-EXPOSED = {"wormhole.glothriel.github.com/exposed": "yes"}
-LIST, WATCH = r"^GET /api/v1/services\?limit", r"^GET /api/v1/services\?watch=1"
 
 
 @pytest.fixture(scope="module")
@@ -31,64 +31,12 @@ def cluster():
     c.stop()
 
 
-class Setting:
-    """A worker behind a proxy, with two exposed Services that have to survive."""
-
-    def __init__(self, cluster, namespace, **setup):
-        self.cluster, self.namespace = cluster, namespace
-        cluster.namespace(namespace)
-        self.proxy = FaultProxy(cluster.dir, cluster.port, name=f"proxy-{namespace}")
-        self.token = cluster.token("wh-client", cluster.account)
-        self.config = cluster.write_kubeconfig(f"{namespace}.yaml", self.token, url=self.proxy.url,
-                                               ca=self.proxy.certificate)
-        self.names = []
-        self.expose("one")
-        self.expose("two")
-        self.setup = setup
-        self.worker = None
-
-    def start(self):
-        self.worker = k8sworker.client(self.config, **self.setup)
-        self.worker.wait_names(self.names)
-        self.worker.wait_synced()
-        self.wait_watch()
-        return self.worker
-
-    def wait_watch(self):
-        return wait_for(lambda: f"an open watch\n{self.worker.tail()}", lambda: self.proxy.watches(), 20)[0]
-
-    def expose(self, service):
-        self.cluster.service(self.namespace, service, annotations=EXPOSED)
-        self.names.append(f"{self.namespace}-{service}")
-
-    def unexpose(self, service):
-        self.cluster.delete_service(self.namespace, service)
-        self.names.remove(f"{self.namespace}-{service}")
-
-    def check(self, marker, timeout=30):
-        """All is well again: what was there is there, and was all along, and news arrive."""
-        self.expose(marker)
-        self.worker.wait_names(self.names, timeout)
-        assert self.worker.lost == 0, "something was withdrawn because of a fault"
-
-    def close(self):
-        if self.worker is not None:
-            self.worker.stop()
-        self.proxy.close()
-        for service in self.cluster.items(f"/api/v1/namespaces/{self.namespace}/services"):
-            self.cluster.delete_service(self.namespace, service["metadata"]["name"])
-
-
 @pytest.fixture
 def setting(cluster, request):
     marker = request.node.get_closest_marker("setup")
     s = Setting(cluster, "f" + str(abs(hash(request.node.name)))[:8], **(marker.kwargs if marker else {}))
     yield s
     s.close()
-
-
-def versions(proxy):
-    return [query(e)["resourceVersion"] for e in proxy.seen(WATCH)]
 
 
 def test_requests_are_what_they_should_be(setting):
@@ -187,30 +135,6 @@ def test_410_in_the_middle_of_a_list_starts_over(setting):
     assert cluster is setting.cluster
 
 
-def test_real_410_after_compaction_and_restart(setting):
-    """The real server's own 410: written to while we were cut off, compacted, restarted."""
-    cluster = setting.cluster
-    setting.start()
-    rule = setting.proxy.add(r"/api/v1/services", times=1000, drop=True)
-    setting.wait_watch().cut()
-    setting.unexpose("two")
-    for i in range(30):
-        cluster.annotate("default", "kubernetes", touched=str(i))
-    revision = int(cluster.request("GET", "/api/v1/services?limit=1")["metadata"]["resourceVersion"])
-    import urllib.request
-    body = json.dumps({"revision": revision, "physical": True}).encode()
-    urllib.request.urlopen(f"http://127.0.0.1:{cluster.etcd_port}/v3/kv/compaction", data=body, timeout=10).read()
-    cluster.kill_api()
-    cluster.start_api()
-    cluster.wait_ready()
-    rule.times = rule.hits
-    setting.worker.wait_names(setting.names, 40)
-    assert setting.worker.lost == 1, "only what was really removed is withdrawn"
-    setting.expose("marker")
-    setting.worker.wait_names(setting.names)
-    assert len(setting.proxy.seen(LIST)) >= 2
-
-
 def test_504_version_too_large_drops_the_version(setting):
     setting.start()
     setting.proxy.add(r"watch=1", status=504, body=json.dumps({
@@ -242,38 +166,42 @@ def test_busy_server_at_the_first_list(setting):
     setting.check("marker")
 
 
-def test_expired_and_rotated_token(setting):
-    """The API server's own 401: the file holds a new token by then, which is read once and used."""
-    cluster = setting.cluster
+def expiring(cluster, setting):
+    """Gives the worker a token file whose token the API server refuses in a few seconds; the file's directory."""
     directory = cluster.dir / f"token-{setting.namespace}"
     rotate(directory, short_token(cluster, setting, lives=4))
     setting.config = cluster.write_kubeconfig(f"{setting.namespace}-file.yaml", url=setting.proxy.url,
                                               ca=setting.proxy.certificate, token_file=directory / "token")
     setting.setup.update(watch_s=2)
     setting.start()
-    rotate(directory, setting.token)
-    refused = wait_for("the server refuses the old token",
-                       lambda: [e for e in setting.proxy.seen("services") if e["status"] == 401], 60)
-    assert "Bearer" in refused[0]["headers"]["Authorization"]
-    setting.check("marker")
-    good = [e for e in setting.proxy.seen("services") if e["headers"]["Authorization"].endswith(setting.token)]
-    assert good and len(refused) == 1, "one refusal, then the new token"
-    assert all(s.ready for s in setting.worker.states if s.synced), "nobody had to notice"
+    return directory
 
 
-def test_expired_token_that_nobody_renews(setting):
-    cluster = setting.cluster
-    directory = cluster.dir / f"stale-{setting.namespace}"
-    rotate(directory, short_token(cluster, setting, lives=4))
-    setting.config = cluster.write_kubeconfig(f"{setting.namespace}-file.yaml", url=setting.proxy.url,
-                                              ca=setting.proxy.certificate, token_file=directory / "token")
-    setting.setup.update(watch_s=2)
-    setting.start()
-    setting.worker.wait_state(lambda s: not s.ready and "401" in s.text, 60)
-    (directory / "..data" / "token").unlink()  # half a rotation: the old token stays
-    rotate(directory, setting.token)
-    setting.worker.wait_synced(30)
-    setting.check("marker")
+def test_expired_and_rotated_token(cluster, setting):
+    """
+    The API server's own 401. One worker's file holds a new token by then, which is read once and used; the other's
+    does not until much later.
+    """
+    late = Setting(cluster, setting.namespace + "-late")
+    setting.names += late.names
+    late.names = setting.names  # both see all Services
+    try:
+        rotate(expiring(cluster, setting), setting.token)
+        late_directory = expiring(cluster, late)
+        refused = wait_for("the server refuses the old token",
+                           lambda: [e for e in setting.proxy.seen("services") if e["status"] == 401], 60)
+        setting.check("marker")
+        good = [e for e in setting.proxy.seen("services") if e["headers"]["Authorization"].endswith(setting.token)]
+        assert good and len(refused) == 1, "one refusal, then the new token"
+        assert all(s.ready for s in setting.worker.states if s.synced), "nobody had to notice"
+
+        late.worker.wait_state(lambda s: not s.ready and "401" in s.text, 60)
+        (late_directory / "..data" / "token").unlink()  # half a rotation: the old token stays
+        rotate(late_directory, late.token)
+        late.worker.wait_synced(45)
+        late.check("marker2")
+    finally:
+        late.close()
 
 
 def short_token(cluster, setting, lives):
@@ -281,9 +209,6 @@ def short_token(cluster, setting, lives):
     A service account token, signed with the cluster's own key, that the API server takes for `lives` seconds: it
     allows a minute past the expiry, so the expiry is put into the past.
     """
-    import base64
-    import subprocess
-
     def b64(data):
         return base64.urlsafe_b64encode(data).rstrip(b"=")
     account = cluster.request("GET", f"/api/v1/namespaces/wh-client/serviceaccounts/{cluster.account}")
@@ -353,38 +278,6 @@ def test_server_that_does_not_answer(setting):
     setting.check("marker")
 
 
-def test_killed_and_restarted_server(setting):
-    setting.start()
-    setting.cluster.kill_api()
-    setting.worker.wait_log("watch /api/v1/services")
-    setting.cluster.start_api()
-    setting.cluster.wait_ready()
-    setting.check("marker", 45)
-
-
-@pytest.mark.setup(watch_s=2)
-def test_stopped_server(setting):
-    """SIGSTOP: connections stay open, and new ones are accepted by the kernel, but nothing ever comes."""
-    setting.start()
-    logs = len(setting.worker.logs)
-    setting.cluster.api.send_signal(signal.SIGSTOP)
-    try:
-        setting.worker.wait_log("watch /api/v1/services", 30, since=logs)
-        assert set(setting.worker.names()) == set(setting.names)
-    finally:
-        setting.cluster.api.send_signal(signal.SIGCONT)
-    setting.check("marker", 45)
-
-
-def test_terminated_server(setting):
-    """SIGTERM: the server ends its watches in an orderly way before it goes."""
-    setting.start()
-    setting.cluster.kill_api(signal.SIGTERM)
-    setting.cluster.start_api()
-    setting.cluster.wait_ready()
-    setting.check("marker", 45)
-
-
 @pytest.mark.setup(watch_s=20)
 def test_line_that_is_too_long(setting):
     setting.start()
@@ -400,7 +293,7 @@ def test_line_that_is_too_long(setting):
     setting.check("marker")
 
 
-@pytest.mark.setup(relist_s=2)
+@pytest.mark.setup(relist_s=1)
 def test_list_item_that_is_too_long(setting):
     """A list with a hole is no proof that anything is gone."""
     setting.start()
@@ -423,7 +316,7 @@ def test_broken_json_in_a_watch(setting):
     setting.check("marker")
 
 
-@pytest.mark.setup(relist_s=2)
+@pytest.mark.setup(relist_s=1)
 @pytest.mark.parametrize("how", ["cut", "garbage", "empty", "shape", "html"])
 def test_broken_list_withdraws_nothing(setting, how):
     setting.start()
@@ -474,34 +367,3 @@ def test_somebody_elses_certificate_is_refused(setting):
     with k8sworker.client(config) as w:
         w.wait_log("certificate")
         assert not w.names() and not setting.proxy.requests
-
-
-def test_restored_etcd(cluster):
-    """etcd is set back to an older state: versions run backwards, and what was made since is gone."""
-    setting = Setting(cluster, "restored")
-    try:
-        setting.start()
-        cluster.kill_api()
-        cluster.kill_etcd()
-        backup = cluster.dir / "etcd-backup"
-        shutil.copytree(cluster.etcd_data, backup)
-        cluster.start_etcd()
-        cluster.start_api()
-        cluster.wait_ready()
-        setting.expose("later")
-        setting.worker.wait_names(setting.names, 45)
-        for i in range(300):  # so that the restored server is behind for a while
-            cluster.annotate("default", "kubernetes", touched=f"r{i}")
-        setting.wait_watch()
-        cluster.kill_api()
-        cluster.kill_etcd()
-        cluster.start_etcd(data=backup)
-        cluster.start_api()
-        cluster.wait_ready()
-        setting.names.remove("restored-later")
-        setting.worker.wait_names(setting.names, 60)
-        setting.expose("marker")
-        setting.worker.wait_names(setting.names, 30)
-        assert setting.worker.lost == 1
-    finally:
-        setting.close()
