@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the packaging tests share: where things are, running programs, roots of a clean system. Asserts nothing."""
+import contextlib
 import functools
 import hashlib
 import os
@@ -24,6 +25,17 @@ def run(*words, check=True, timeout=300, **more):
     if check and result.returncode != 0:
         raise AssertionError(f"{words} -> {result.returncode}\n{result.stdout[-6000:]}\n{result.stderr[-6000:]}")
     return result
+
+
+@contextlib.contextmanager
+def open_folder():
+    """A folder that other users may look into, unlike pytest's: workers run under users of their own."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="wormhole-"))
+    os.chmod(folder, 0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def wormhole(*words, **more):

@@ -7,13 +7,17 @@ import subprocess
 
 import pytest
 
-from support import BIN, DOCS, run, until, wormhole
+from support import BIN, DOCS, open_folder, run, until, wormhole
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server():
     """A server, and a client that waits for approval."""
-    work = tmp_path_factory.mktemp("completion")
+    with open_folder() as work:
+        yield from server_in(work)
+
+
+def server_in(work):
     socket = work / "control.sock"
     processes = []
 
