@@ -162,6 +162,9 @@ static void on_gone(struct worker_process *w, enum worker_exit why, void *arg)
     if (k == NULL)
         return;
     k->reported = false;
+    k->past_calls += k->state.api_calls;
+    k->past_errors += k->state.api_errors;
+    k->state = (struct msg_k8s_state){0};
     k8s_server_clear(k); /* the next worker hears of every app anyway */
 }
 
@@ -183,6 +186,19 @@ bool k8s_ready(const struct supervisor *s, char *why, size_t cap)
                        k->reported && k->state.text[0] != '\0' ? k->state.text
                                                                : "the first list is not complete");
     return false;
+}
+
+void k8s_figures(const struct supervisor *s, struct k8s_figures *out)
+{
+    const struct k8s *k = s->k8s;
+
+    *out = (struct k8s_figures){0};
+    if (k == NULL)
+        return;
+    out->in_step = k->reported && k->state.ready;
+    out->objects = k->state.objects;
+    out->api_calls = k->past_calls + k->state.api_calls;
+    out->api_errors = k->past_errors + k->state.api_errors;
 }
 
 void k8s_state_text(const struct supervisor *s, char *out, size_t cap)

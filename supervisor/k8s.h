@@ -26,6 +26,13 @@ void k8s_app_refused(struct supervisor *s, const char *key, const char *text);
 
 /* Is the worker up and synced (true without --kubernetes)? why: what is missing. */
 bool k8s_ready(const struct supervisor *s, char *why, size_t cap);
+/* For metrics; counters go on over the worker's restarts. All zero without --kubernetes. */
+struct k8s_figures {
+    bool in_step;
+    uint32_t objects;
+    uint64_t api_calls, api_errors;
+};
+void k8s_figures(const struct supervisor *s, struct k8s_figures *out);
 /* The last K8S_STATE as a line for status; "" without --kubernetes. */
 void k8s_state_text(const struct supervisor *s, char *out, size_t cap);
 

@@ -93,7 +93,8 @@ void k8s_server_ready(struct supervisor *s)
     const struct peer *peer;
     const struct app *app;
     uint64_t up_ms = clock_mono_ms() - s->started_mono_ms;
-    uint64_t grace_ms = s->config->grace_ms + s->config->grace_ms / 2; /* clients back off as long as a grace period */
+    uint64_t grace_ms =
+        s->config->grace_ms + s->config->grace_ms / 2; /* clients back off as long as a grace period */
     uint64_t left_ms = up_ms < grace_ms ? grace_ms - up_ms : 0;
     struct timeval left = {.tv_sec = (time_t)(left_ms / 1000),
                            .tv_usec = (suseconds_t)(left_ms % 1000) * 1000};

@@ -15,6 +15,7 @@
 #include "supervisor/apps.h"
 #include "supervisor/client.h"
 #include "supervisor/control.h"
+#include "supervisor/k8s.h"
 #include "supervisor/limits.h"
 #include "supervisor/process_facts.h"
 #include "supervisor/queries_page.h"
@@ -401,6 +402,17 @@ static void collect_state(struct collection *c)
     put_one(c, METRIC_FAMILY_ADMIN_DENIED, control.denied);
 }
 
+static void collect_kubernetes(struct collection *c)
+{
+    struct k8s_figures figures;
+
+    k8s_figures(c->page->supervisor, &figures);
+    put_one(c, METRIC_FAMILY_KUBERNETES_IN_STEP, figures.in_step);
+    put_one(c, METRIC_FAMILY_KUBERNETES_OBJECTS, figures.objects);
+    put_one(c, METRIC_FAMILY_KUBERNETES_API_CALLS, figures.api_calls);
+    put_one(c, METRIC_FAMILY_KUBERNETES_API_ERRORS, figures.api_errors);
+}
+
 void query_metrics(struct page *page)
 {
     struct supervisor *s = page->supervisor;
@@ -424,5 +436,6 @@ void query_metrics(struct page *page)
     collect_workers(&c);
     collect_processes(&c);
     collect_state(&c);
+    collect_kubernetes(&c);
     free(c.apps);
 }

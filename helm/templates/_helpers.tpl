@@ -94,7 +94,7 @@ initContainers:
   - name: keys
     image: {{ include "wormhole.image" .root }}
     imagePullPolicy: {{ $v.pullPolicy }}
-    command: ["/bin/sh", "-c", "umask 077 && mkdir -p /keys/own && cp -L /keys-given/* /keys/own/"]
+    command: [/usr/bin/wormhole, keys, copy, /keys-given, /keys/own]
     {{- with $v.containerSecurityContext }}
     securityContext:
       {{- toYaml . | nindent 6 }}

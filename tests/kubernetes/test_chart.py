@@ -288,7 +288,9 @@ class Pod:
                        "--bounding-set=-all", "--inh-caps=-all"]
         self.log_path = directory / f"{name}.log"
         for init in spec.get("initContainers", []):
-            done = subprocess.run(self.argv(init, init["command"]), capture_output=True, text=True, timeout=30,
+            assert init["command"][0] == "/usr/bin/wormhole"
+            words = [tunnel.BIN + "/wormhole", *init["command"][1:]]
+            done = subprocess.run(self.argv(init, words), capture_output=True, text=True, timeout=30,
                                   check=False)
             assert done.returncode == 0, done.stderr
         self.words = [tunnel.BIN + "/wormhole", *container["command"][1:]]
@@ -400,19 +402,17 @@ def test_the_pods_run_as_rendered(cluster):
             status = pod.exec("status", *(["--client"] if pod is client else []))
             assert "in step" in status.stdout, status.stdout + status.stderr
 
-        # The script of `helm test`, against this server.
+        # What `helm test` runs, against this server, as the pod's user.
         _, _, objects = render(cluster, f"helm install -n wormhole-server pods helm/ {server_values}")
         test, = (o for o in objects if o["kind"] == "Pod")
         container, = test["spec"]["containers"]
-        env = {e["name"]: e["value"] for e in container["env"]}
-        env.update(METRICS_HOST="127.0.0.1", METRICS_PORT=str(metrics), TUNNEL_HOST="127.0.0.1",
-                   TUNNEL_PORT=str(port), PATH=os.environ["PATH"])
-        assert env["TUNNEL_PATH"] == "/wh/tunnel"
-        good = subprocess.run(container["command"], env=env, capture_output=True, text=True, timeout=60, check=False)
+        assert container["command"][0] == "/usr/bin/wormhole"
+        words = [w.replace("//wormhole-pods-server:8080", f"//127.0.0.1:{port}") for w in container["command"][1:]]
+        assert words != container["command"][1:]
+        good = server.exec(*words)
         assert good.returncode == 0, good.stdout + good.stderr
-        bad = subprocess.run(container["command"], env={**env, "TUNNEL_PATH": "/wrong"}, capture_output=True, text=True,
-                             timeout=60, check=False)
-        assert bad.returncode != 0 and "404" in bad.stdout, "it must be able to fail"
+        bad = server.exec(*[w.replace("/wh/tunnel", "/wrong") for w in words])
+        assert bad.returncode == 69 and "404" in bad.stdout + bad.stderr, "it must be able to fail"
     finally:
         codes = [pod.stop() for pod in (client, server) if pod is not None]
     assert codes == [0, 0], f"{codes}\n{server.log()}\n{client.log()}"
