@@ -18,11 +18,8 @@ static void fill_setup(const struct supervisor *s, const struct worker_process *
 {
     m->role = (uint8_t)w->role;
     m->side = (uint8_t)s->side;
-#ifdef WORMHOLE_SANITIZE
-    m->sandbox_mode = SANDBOX_OFF_FOR_SANITIZER;
-#else
+    /* A sanitizer build's worker leaves out by itself what sanitizers cannot bear. */
     m->sandbox_mode = strcmp(s->config->sandbox, "required") == 0 ? SANDBOX_REQUIRED : SANDBOX_BEST_EFFORT;
-#endif
     m->landlock_max = (uint8_t)s->config->landlock_max;
     m->log_level = (uint8_t)log_get_level();
 #ifdef WORMHOLE_PROBES

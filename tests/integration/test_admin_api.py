@@ -28,6 +28,14 @@ def token_file(hosts, text=TOKEN + "\n", mode=0o600):
     return path
 
 
+def refuses(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=tunnel.PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def test_the_whole_way(hosts):
     """Request, approval, app, revocation, as a script with curl would do it."""
     server = hosts.server()
@@ -68,8 +76,7 @@ def test_the_whole_way(hosts):
     assert call(port, "DELETE", "/v2/peers/edge1").status == 204
     wait(lambda: call(port, "GET", "/v1/apps").json == [], "the end of the app")
     assert call(port, "GET", "/v2/peers").json[0]["status"] == "revoked"
-    with pytest.raises(OSError):
-        socket.create_connection(("127.0.0.1", app_port), timeout=5).close()
+    wait(lambda: refuses(app_port), "the end of the port")
 
     rows = call(port, "GET", "/v2/audit").json
     done = [(r["action"], r["actor_kind"]) for r in rows if r["fingerprint"] == fingerprint]
@@ -149,9 +156,9 @@ def memory_has(pid, text):
     with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
         for line in maps:
             match = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+)", line)
-            if "w" not in match[3] or "[v" in line:
-                continue
             start, end = int(match[1], 16), int(match[2], 16)
+            if "w" not in match[3] or "[v" in line or end - start > 1 << 28:  # a sanitizer's shadow is terabytes
+                continue
             memory.seek(start)
             try:
                 if text in memory.read(end - start):
