@@ -288,7 +288,7 @@ static struct config *globals_new(void)
 enum status args_parse(struct args *args, int argc, char **argv, struct args_error *error)
 {
     memset(args, 0, sizeof *args);
-    args->options = calloc((size_t)argc + 3, sizeof *args->options); /* probe adds two */
+    args->options = calloc((size_t)argc + 5, sizeof *args->options); /* probe adds four */
     args->positional = calloc((size_t)argc + 1, sizeof *args->positional);
     args->globals = globals_new();
     if (args->options == NULL || args->positional == NULL || args->globals == NULL)

@@ -48,6 +48,8 @@ static const struct {
     {"hello",
      "Something answers, but it is not (this) wormhole server: check host, port and --server-fingerprint "
      "(wormhole keys show, on the server)."},
+    {"answer",
+     "Something answers, but not with 200: a metrics port says 503 on /readyz as long as it is not ready."},
     {"sandbox",
      "The kernel or container does not allow the sandbox; see wormhole status on a running instance."},
 };
@@ -83,8 +85,9 @@ static void write_user(FILE *to, const struct config *config)
     (void)fprintf(to, "uid %u\ngid %u\n", uid, gid);
 }
 
-static void write_target(FILE *to, const struct config *config, const struct client_target *target)
+static void write_target(FILE *to, const struct config *config, const struct client_target *target, bool http)
 {
+    (void)fprintf(to, "http %d\n", http);
     (void)fprintf(to, "host %s\nport %u\npath %s\ntls %d\ntimeout_ms %llu\n", target->host, target->port,
                   target->path, target->tls, (unsigned long long)config->connect_ms);
     if (config->ca_file != NULL)
@@ -144,8 +147,10 @@ static bool show_line(struct walk *walk, char *line)
     return true;
 }
 
-static int explain(const struct walk *walk, bool clean, const struct client_target *target)
+static int explain(const struct walk *walk, bool clean, const struct client_target *target, bool http)
 {
+    if (walk->failed[0] == '\0' && clean && walk->steps > 0 && http)
+        return EXIT_DONE;
     if (walk->failed[0] == '\0' && clean && walk->steps > 0) {
         (void)fprintf(
             stderr,
@@ -157,7 +162,10 @@ static int explain(const struct walk *walk, bool clean, const struct client_targ
         cli_error("the probe ended before it had an answer");
         return EXIT_FAILED;
     }
-    cli_error("%s://%s port %u is not reachable: the step \"%s\" failed", target->tls ? "wss" : "ws",
+    cli_error("%s://%s port %u is not reachable: the step \"%s\" failed",
+              http          ? (target->tls ? "https" : "http")
+              : target->tls ? "wss"
+                            : "ws",
               target->host, target->port, walk->failed);
     for (size_t i = 0; i < sizeof advices / sizeof advices[0]; i++)
         if (strcmp(advices[i].step, walk->failed) == 0)
@@ -166,7 +174,7 @@ static int explain(const struct walk *walk, bool clean, const struct client_targ
 }
 
 static int take_steps(const struct args *args, const struct config *config,
-                      const struct client_target *target)
+                      const struct client_target *target, bool http)
 {
     char path[PATH_MAX], line[1024];
     FILE *to = NULL, *from = NULL;
@@ -181,7 +189,7 @@ static int take_steps(const struct args *args, const struct config *config,
         cli_error("cannot start %s: %s", path, strerror(errno));
         return EXIT_FAILED;
     }
-    write_target(to, config, target);
+    write_target(to, config, target, http);
     (void)fclose(to);
     output_begin(&walk.out, output_format_of(args), columns, sizeof columns / sizeof columns[0]);
     bool ours = true;
@@ -192,7 +200,7 @@ static int take_steps(const struct args *args, const struct config *config,
         ;
     int written = output_end(&walk.out);
     (void)fflush(stdout);
-    int code = explain(&walk, ours && WIFEXITED(status) && WEXITSTATUS(status) == 0, target);
+    int code = explain(&walk, ours && WIFEXITED(status) && WEXITSTATUS(status) == 0, target, http);
     return code != EXIT_DONE ? code : written;
 }
 
@@ -202,17 +210,26 @@ static int probe_run(const struct args *args)
     struct config_error error;
     struct client_target target;
     int exit_code = EXIT_FAILED;
-    static char server[] = "--server";
-    if (args->n_positional > 0) { /* there is room: the URL was a word of the command line */
-        args->options[args->n_options] = server;
-        args->options[args->n_options + 1] = args->positional[0];
+    static char server[] = "--server", proxy[] = "--proxy", none[] = "none", url[1200];
+    bool http = false;
+    int n_options = args->n_options;
+    if (args->n_positional > 0) { /* there is room: see args_parse */
+        const char *given = args->positional[0];
+        http = strncmp(given, "http://", 7) == 0 || strncmp(given, "https://", 8) == 0;
+        /* The same way up to the last step: "https://x" is walked as "wss://x" is. */
+        (void)snprintf(url, sizeof url, "%s%s", http ? "ws" : "", http ? given + 4 : given);
+        args->options[n_options++] = server;
+        args->options[n_options++] = url;
+    }
+    if (http) { /* a host of ours that is asked directly */
+        args->options[n_options++] = proxy;
+        args->options[n_options++] = none;
     }
     /* Who probes a URL need not be able to read the service's configuration. */
     const char *file = args->config_file;
     if (file == NULL && args->n_positional > 0 && access(WORMHOLE_SYSCONF_DIR "/client.yaml", R_OK) != 0)
         file = "/dev/null";
-    if (config_load(SIDE_CLIENT, file, args->n_options + (args->n_positional > 0 ? 2 : 0), args->options,
-                    &config, &error, &exit_code) != OK) {
+    if (config_load(SIDE_CLIENT, file, n_options, args->options, &config, &error, &exit_code) != OK) {
         cli_error("%s", error.text);
         return exit_code;
     }
@@ -222,7 +239,7 @@ static int probe_run(const struct args *args)
         config_free(config);
         return EXIT_BAD_CONFIG;
     }
-    int code = take_steps(args, config, &target);
+    int code = take_steps(args, config, &target, http);
     explicit_bzero(&target, sizeof target);
     config_free(config);
     return code;
@@ -232,6 +249,8 @@ static const struct cli_example examples[] = {
     {"wormhole probe wss://hub.example.org/wh/tunnel", "the way from this host to that server"},
     {"wormhole probe ws://hub.example.org:8080/wh/tunnel --proxy http://proxy.example.org:3128",
      "through a proxy"},
+    {"wormhole probe http://127.0.0.1:8090/readyz",
+     "is this server or client ready? For health checks without a shell"},
     {"wormhole probe", "the way that /etc/wormhole/client.yaml describes"},
     {NULL, NULL},
 };
@@ -249,7 +268,9 @@ const struct cli_command cli_probe = {
         "asks for no approval.\n\n"
         "Takes the options of join that matter for the way: --proxy, --ca-file, --server-fingerprint, "
         "--connect-timeout (for each step) and so on; the others change nothing. Without a URL the client's "
-        "configuration says where to.\n\n"
+        "configuration says where to. With an http:// or https:// URL it asks for that page instead (answer) "
+        "and "
+        "wants a status of 2xx.\n\n"
         "Exit code 0 when all steps worked, 69 when one failed. Columns in a pipe: step, ok or failed, "
         "milliseconds, "
         "what was found.",

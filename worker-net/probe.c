@@ -34,9 +34,24 @@ static bool wants_tls(const struct probe_target *t)
     return t->tls;
 }
 
+static bool wants_page(const struct probe_target *t)
+{
+    return t->http;
+}
+
+static bool wants_wormhole(const struct probe_target *t)
+{
+    return !t->http;
+}
+
 static const struct step steps[] = {
-    {"dns", probe_resolve, NULL},  {"tcp", probe_connect, NULL},     {"proxy", probe_proxy, wants_proxy},
-    {"tls", probe_tls, wants_tls}, {"upgrade", probe_upgrade, NULL}, {"hello", probe_hello, NULL},
+    {"dns", probe_resolve, NULL},
+    {"tcp", probe_connect, NULL},
+    {"proxy", probe_proxy, wants_proxy},
+    {"tls", probe_tls, wants_tls},
+    {"upgrade", probe_upgrade, wants_wormhole},
+    {"hello", probe_hello, wants_wormhole},
+    {"answer", probe_answer, wants_page},
 };
 
 static bool text_take(char *to, size_t cap, const char *value)
@@ -81,6 +96,8 @@ static bool target_take(struct probe_target *t, const char *key, const char *val
         t->proxy_port = (uint16_t)number;
     else if (strcmp(key, "tls") == 0)
         t->tls = number != 0;
+    else if (strcmp(key, "http") == 0)
+        t->http = number != 0;
     else
         return false;
     return true;

@@ -24,6 +24,7 @@ struct probe_target {
     uint16_t port;
     char path[512];
     bool tls;
+    bool http; /* ask for a page with GET instead of going on to a wormhole server */
     char ca_file[256];
     char proxy_host[256]; /* "": no proxy */
     uint16_t proxy_port;
@@ -50,6 +51,7 @@ enum status probe_resolve(struct probe *p, char *text);
 enum status probe_proxy(struct probe *p, char *text);
 enum status probe_tls(struct probe *p, char *text);
 enum status probe_upgrade(struct probe *p, char *text);
+enum status probe_answer(struct probe *p, char *text);
 enum status probe_hello(struct probe *p, char *text);
 void probe_clear(struct probe *p);
 

@@ -166,6 +166,29 @@ enum status probe_upgrade(struct probe *p, char *text)
     return OK;
 }
 
+/* A plain page, as /readyz is one: the status line decides. */
+enum status probe_answer(struct probe *p, char *text)
+{
+    char request[1200], authority[300];
+    address_join(authority, sizeof authority, p->target.host, p->target.port);
+    int len = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
+                       p->target.path, authority);
+    enum status st =
+        len > 0 && (size_t)len < sizeof request ? probe_write(p, request, (size_t)len) : ERR_SIZE;
+    while (st == OK && memchr(p->input, '\n', p->input_len) == NULL)
+        st = probe_read(p);
+    if (st != OK) {
+        (void)snprintf(text, PROBE_TEXT, "%s", probe_why(st));
+        return st;
+    }
+    const char *line = (const char *)p->input;
+    size_t line_len = strcspn(line, "\r\n"); /* the buffer holds a line's end */
+    (void)snprintf(text, PROBE_TEXT, "%.*s", (int)(line_len > 100 ? 100 : line_len), line);
+    if (line_len < 12 || strncmp(line, "HTTP/1.", 7) != 0 || line[8] != ' ')
+        return ERR_FORMAT;
+    return line[9] == '2' ? OK : ERR_REFUSED;
+}
+
 void probe_clear(struct probe *p)
 {
     if (p->tls != NULL)
