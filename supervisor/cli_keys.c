@@ -8,7 +8,6 @@
 #include "common/clock.h"
 #include "supervisor/cli_client.h"
 #include "supervisor/cli_keys_copy.h"
-#include "supervisor/cli_keys_import.h"
 #include "supervisor/cli_output.h"
 
 static const struct column columns[] = {
@@ -92,30 +91,18 @@ static const struct cli_verb verbs[] = {
      "copies a key directory's files from a mounted Secret to a directory that only this user may enter; for "
      "the init container of a pod",
      COMPLETE_DIR, true, keys_copy_run},
-    {"import", "DIR",
-     "copies key files (server_ed25519.pem, client_rsa.pem, known_server) from a folder, such as a mounted "
-     "Secret, into "
-     "one of the kind that Wormhole wants; needs --into, replaces nothing",
-     COMPLETE_DIR, false, keys_import_run},
     {NULL, NULL, NULL, COMPLETE_NOTHING, false, NULL},
-};
-
-static const struct cli_option options[] = {
-    {"into", "DIR", "import: where to; made with mode 0700 when it is not there", NULL, COMPLETE_DIR},
-    {NULL, NULL, NULL, NULL, COMPLETE_NOTHING},
 };
 
 static const struct cli_example examples[] = {
     {"wormhole keys show", "the server's identity: what a client's server-fingerprint has to be"},
     {"wormhole keys show --client", "this host's client key: what an operator of the server compares"},
-    {"wormhole keys import /mnt/secret --into /var/lib/wormhole/server/identity",
-     "keys that were made elsewhere"},
     {NULL, NULL},
 };
 
 const struct cli_command cli_keys = {
     .name = "keys",
-    .summary = "shows this host's own identity; imports one",
+    .summary = "shows this host's own identity",
     .description =
         "Shows the identity of the server (or, with --client, of the client) that runs on this host. A "
         "fingerprint is "
@@ -123,7 +110,6 @@ const struct cli_command cli_keys = {
         "openssl: openssl pkey -in FILE -pubout -outform DER | openssl dgst -sha256 -binary | basenc "
         "--base64url.",
     .verbs = verbs,
-    .options = options,
     .shows = true,
     .asks_client = true,
     .examples = examples,
