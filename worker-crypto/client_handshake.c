@@ -349,7 +349,8 @@ static void on_pending(struct client_handshake *h, const uint8_t *message, size_
     h->state = CLIENT_PENDING;
     h->deadline = now + (uint64_t)h->config.common.heartbeat_ms * 7 / 2;
     h->sink.wait(h->sink.arg, pending.ttl_s);
-    tell(h, VERDICT_PENDING, REFUSAL_NONE, pending.ttl_s, 0); /* each time: the supervisor's deadline moves along */
+    tell(h, VERDICT_PENDING, REFUSAL_NONE, pending.ttl_s,
+         0); /* each time: the supervisor's deadline moves along */
 }
 
 static void on_declined(struct client_handshake *h, const uint8_t *message, size_t len, uint64_t now)

@@ -382,6 +382,10 @@ void connection_answer(struct crypto *crypto, const struct msg_approval_answer *
 
 void connections_close(struct crypto *crypto)
 {
-    while (crypto->first != NULL)
-        connection_free(crypto->first);
+    struct connection *next;
+
+    for (struct connection *c = crypto->first; c != NULL; c = next) {
+        next = c->next;
+        connection_free(c);
+    }
 }

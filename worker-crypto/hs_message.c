@@ -126,9 +126,9 @@ enum status server_hello_write(const struct server_hello *in, uint8_t *out, size
     struct writer w = {.data = out, .cap = *len};
     uint8_t suites[2], n = 0;
 
-    for (uint8_t suite = SUITE_X25519; suite <= SUITE_X25519_MLKEM768; suite++) {
+    for (unsigned suite = SUITE_X25519; suite <= SUITE_X25519_MLKEM768; suite++) {
         if ((in->suites & SUITE_BIT(suite)) != 0)
-            suites[n++] = suite;
+            suites[n++] = (uint8_t)suite;
     }
     write_u8(&w, 1);
     write_u8(&w, PROTOCOL_VERSION);

@@ -108,7 +108,9 @@ static const uint8_t finished_header[RECORD_HEADER] = {RECORD_TYPE, 0, 0, 0};
 /* "WH1" | direction | u32 epoch | header. */
 static void finished_aad(enum direction direction, uint8_t aad[RECORD_AAD])
 {
-    memcpy(aad, "WH1", 3);
+    static const uint8_t magic[3] = {'W', 'H', '1'};
+
+    memcpy(aad, magic, sizeof magic);
     aad[3] = (uint8_t)direction;
     put_be32(aad + 4, 0);
     memcpy(aad + 8, finished_header, RECORD_HEADER);
