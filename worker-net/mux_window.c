@@ -7,10 +7,10 @@
 #include "worker-net/mux_private.h"
 
 /*
- * Half a window within one round trip: the window is the brake, and it doubles, until it holds two to four times
+ * Half a window within two round trips: the window is the brake, and it doubles, until it holds four to eight times
  * what the path does. More would only be a queue, and so the delay of whatever shares the connection.
  */
-#define TUNE_RTTS 1u
+#define TUNE_RTTS 2u
 #define TUNE_RTT_UNKNOWN 20000u /* microseconds, until a PONG has come */
 
 static uint32_t tune_span_us(const struct mux *m)
