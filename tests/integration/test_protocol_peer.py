@@ -147,7 +147,7 @@ def test_broken_records_end_the_connection(hosts, key, what):
 
 
 def test_flipped_handshake_bytes_over_the_network(hosts, key):
-    """Some of them; tests/integration/test_crypto_worker.py flips every one. The server lives and serves the next."""
+    """Some of them; tests/integration/test_crypto_server.py flips every one. The server lives and serves the next."""
     server = hosts.server("--max-startups", "1000:30:2000", "--max-half-open-per-source", "1000")
     for position in (0, 1, 2, 4, 7, 8, 9, 10, 41, 42, 75, 76, 100, 400, 700):
         client = peer.PeerClient(server.port, key)

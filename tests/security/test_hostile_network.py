@@ -3,7 +3,7 @@
 Hostile ends on the network: strangers that are slow or many, an approved client that lies to the server, a server that
 lies to a client. Each breach ends that connection and nothing else; what is no breach costs bounded memory and, once it
 is over, no CPU. What strangers meet in HTTP and websocket is in tests/integration/test_tunnel_port.py, the handshake in
-test_crypto_worker.py, broken records in test_protocol_peer.py.
+test_crypto_server.py, broken records in test_protocol_peer.py.
 """
 import contextlib
 import os
