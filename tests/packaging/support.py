@@ -105,10 +105,9 @@ def clean_root(folder):
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     run("tar", "-C", folder, "-xf", archive)
-    for name in ("etc/apt", "usr/share/keyrings", "etc/ssl/certs", "usr/local/share/ca-certificates"):
-        if os.path.isdir(f"/{name}"):
-            shutil.copytree(f"/{name}", f"{folder}/{name}", symlinks=True, dirs_exist_ok=True,
-                            ignore_dangling_symlinks=True)
+    for name in ("etc/apt", "usr/share/keyrings", "etc/ssl/certs/ca-certificates.crt"):
+        if os.path.exists(f"/{name}"):
+            run("cp", "-a", "--remove-destination", f"/{name}", os.path.dirname(f"{folder}/{name}"))
     shutil.copy("/etc/resolv.conf", f"{folder}/etc/resolv.conf")
     with open(f"{folder}/usr/sbin/policy-rc.d", "w", encoding="ascii") as file:
         file.write("#!/bin/sh\nexit 101\n")

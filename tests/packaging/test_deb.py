@@ -148,12 +148,14 @@ def test_without_root_one_user_is_enough(deb, system):
         chown -R wormhole:wormhole /var/lib/wormhole /run/wormhole   # as StateDirectory= and RuntimeDirectory= do
         setpriv --reuid wormhole --regid wormhole --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs \\
           wormhole --config /etc/wormhole/server.yaml listen >/log 2>&1 &
-        tries=0
-        until wormhole status >/status 2>/dev/null; do
+        pid=$! tries=0
+        until wormhole status >/status 2>/dev/null && grep -q "ready	yes" /status; do
           tries=$((tries + 1)); [ $tries -lt 200 ] || { cat /log; exit 1; }; sleep 0.1
         done
         cat /status
-        kill %1; wait %1
+        kill $pid
+        wait $pid
+        cat /log
     """).stdout
     rows = [line.split("\t") for line in said.splitlines() if line.startswith("process")]
     assert len(rows) >= 3
