@@ -14,7 +14,8 @@
 enum status k8s_open(struct supervisor *s, struct config_error *error);
 void k8s_close(struct supervisor *s);
 
-/* Handlers of the worker slot (s->kubernetes): setup sends K8S_SETUP, ready replays every app, message, gone. */
+/* Handlers of the worker slot (s->kubernetes): setup sends K8S_SETUP, ready replays every app, message, gone.
+ */
 extern const struct worker_handlers k8s_worker_handlers;
 
 /* Server: an app got its port, or is gone for good. No-ops without --kubernetes. */

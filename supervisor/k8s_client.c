@@ -140,7 +140,7 @@ static void on_lost(struct supervisor *s, const struct msg_k8s_app_lost *m)
     if (f == NULL)
         return;
     found_drop(s, f);
-    k8s_client_retry(s); /* somebody may have waited for the name */
+    event_active(s->k8s->timer, EV_TIMEOUT, 0); /* somebody may have waited for the name */
 }
 
 void k8s_client_retry(struct supervisor *s)

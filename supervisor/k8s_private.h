@@ -25,11 +25,11 @@ struct k8s_found {
 
 struct k8s {
     struct supervisor *supervisor;
-    struct msg_k8s_state state; /* the last report */
-    bool reported;              /* since the worker's start */
+    struct msg_k8s_state state;       /* the last report */
+    bool reported;                    /* since the worker's start */
     uint64_t past_calls, past_errors; /* of workers that are gone */
-    struct event *timer;        /* server: next errands; client: names that may have come free */
-    struct event *sweep;        /* server: the grace period of peers after our start */
+    struct event *timer;              /* server: next errands; client: names that may have come free */
+    struct event *sweep;              /* server: the grace period of peers after our start */
     TAILQ_HEAD(k8s_errands, k8s_errand) errands;
     TAILQ_HEAD(k8s_found_list, k8s_found) found;
     size_t n_found;

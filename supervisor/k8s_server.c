@@ -16,7 +16,7 @@
 #define CHANNEL_CALM 256 /* messages that may wait in the channel before errands do */
 #define PAUSE_MS 10
 
-static void pump_later(struct k8s *k, int ms)
+static void pump_later(struct k8s *k, suseconds_t ms)
 {
     struct timeval tv = {.tv_usec = ms * 1000};
 

@@ -350,7 +350,7 @@ static void error_text(struct api_call *call, long status, char *out, size_t cap
     const json_t *message = json_object_get(json, "message");
     if (json_is_string(message)) {
         snprintf(out, cap, "HTTP %ld: %.200s", status, json_string_value(message));
-    } else if (call->body_len > 0 && json == NULL) {
+    } else if (call->body != NULL && call->body_len > 0 && json == NULL) {
         snprintf(out, cap, "HTTP %ld: %.*s", status, (int)strcspn(call->body, "\r\n") % 200, call->body);
     } else {
         snprintf(out, cap, "HTTP %ld", status);
@@ -520,8 +520,10 @@ void api_free(struct api *api)
     if (api == NULL) {
         return;
     }
-    while (api->calls != NULL) {
-        api_cancel(api->calls);
+    for (struct api_call *call = api->calls, *next; call != NULL; call = next) {
+        next = call->next;
+        curl_multi_remove_handle(api->multi, call->easy);
+        call_free(call);
     }
     if (api->multi != NULL) {
         curl_multi_cleanup(api->multi);

@@ -46,7 +46,7 @@ struct discovery {
     struct table owners;   /* app name -> struct known */
     struct table offers;   /* key -> struct offer */
     struct table building[DISCOVERY_SOURCES_MAX];
-    TAILQ_HEAD(, offer) dirty;
+    TAILQ_HEAD(offer_queue, offer) dirty;
     size_t n_wanted, n_conflicts;
 };
 
@@ -249,7 +249,7 @@ static int by_age(const void *a, const void *b)
 /* All entries of a table, oldest Service first; *n gets the count. NULL when empty or out of memory. */
 static struct known **sorted(const struct table *table, size_t *n, bool (*pick)(const struct known *))
 {
-    struct known **list = table->count > 0 ? calloc(table->count, sizeof *list) : NULL;
+    struct known **list = table->count > 0 ? calloc(table->count, sizeof(struct known *)) : NULL;
     size_t cursor = 0;
     *n = 0;
     for (struct known *k; list != NULL && (k = table_next(table, &cursor)) != NULL;) {
@@ -258,7 +258,7 @@ static struct known **sorted(const struct table *table, size_t *n, bool (*pick)(
         }
     }
     if (list != NULL) {
-        qsort(list, *n, sizeof *list, by_age);
+        qsort(list, *n, sizeof(struct known *), by_age);
     }
     return list;
 }

@@ -291,7 +291,7 @@ static bool on_data(void *arg, const char *bytes, size_t len)
 static uint32_t confirm_wait(struct listwatch *lw)
 {
     uint64_t now = clock_mono_ms();
-    if (lw->confirm_ms == 0 || now - lw->confirmed > 2 * CONFIRM_LAST_MS) {
+    if (lw->confirm_ms == 0 || now - lw->confirmed > 2ull * CONFIRM_LAST_MS) {
         lw->confirm_ms = CONFIRM_FIRST_MS;
     }
     uint32_t wait = lw->confirm_ms + random_u32() % lw->confirm_ms;

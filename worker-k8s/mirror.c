@@ -375,7 +375,7 @@ static enum status on_item(void *arg, unsigned source, const json_t *json)
 /* Objects that the list did not have, and that were not made since it began, are gone. */
 static void forget_absent(struct mirror *m, unsigned source)
 {
-    struct object **gone = calloc(m->objects[source].count + 1, sizeof *gone);
+    struct object **gone = calloc(m->objects[source].count + 1, sizeof(struct object *));
     size_t cursor = 0, n = 0;
     for (struct object *o; gone != NULL && (o = table_next(&m->objects[source], &cursor)) != NULL;) {
         if (o->exists && o->call == NULL && o->touched < m->list_number[source] &&
