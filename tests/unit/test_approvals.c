@@ -14,6 +14,7 @@
 
 #include "common/clock.h"
 #include "supervisor/approvals.h"
+#include "supervisor/requests.h"
 #include "supervisor/apps.h"
 #include "supervisor/decisions.h"
 #include "supervisor/limits.h"
@@ -231,6 +232,7 @@ static void who_is_gone_is_no_lie(void **state)
     struct msg_approval_ask m = ask_make(c, 1, "edge1");
 
     (void)state;
+    c->worker->connection = NULL;
     c->worker = NULL;
     connection_free(c);
     approval_asked(world.s, world.crypto, &m);
