@@ -9,7 +9,11 @@
 #include "common/wire.h"
 #include "worker-net/mux_private.h"
 
-/* Useless events (opens of unknown apps, opens reset before they were connected): a burst, then a rate. */
+/*
+ * Opens of apps that do not exist, which a server only does by mistake: a burst (users of an app that was
+ * just withdrawn), then a rate. What users cause from outside has no such budget: they must not be able to
+ * end a tunnel.
+ */
 #define WASTE_BURST 20000u
 #define WASTE_PER_SECOND 2000u
 

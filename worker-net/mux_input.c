@@ -110,15 +110,8 @@ static enum status open_failed(struct stream *s, const uint8_t *payload)
 
 static enum status was_reset(struct stream *s)
 {
-    struct mux *m = s->mux;
-    bool useless = s->phase == STREAM_ASKED; /* we are still connecting for it */
-
-    m->stats.streams_reset++;
+    s->mux->stats.streams_reset++;
     mux_stream_drop(s, STREAM_BROKEN);
-    if (useless && !mux_waste(m)) {
-        m->error = "too many streams opened and reset at once";
-        return ERR_LIMIT;
-    }
     return OK;
 }
 
@@ -169,17 +162,13 @@ static enum status stream_frame(struct stream *s, enum frame_type type, unsigned
     return mux_fail(m, "a frame that does not fit the state of its stream");
 }
 
-static enum status refuse_unborn(struct mux *m, uint32_t id, enum dial_code code, bool waste)
+static enum status refuse_unborn(struct mux *m, uint32_t id, enum dial_code code)
 {
     uint8_t payload[2];
 
     put_be16(payload, (uint16_t)code);
     mux_queue(m, FRAME_OPEN_FAIL, id, payload, sizeof payload);
     m->stats.streams_refused++;
-    if (waste && !mux_waste(m)) {
-        m->error = "too many streams opened for nothing";
-        return ERR_LIMIT;
-    }
     return OK;
 }
 
@@ -194,10 +183,8 @@ static enum status peer_opens(struct mux *m, uint32_t id, const uint8_t *payload
     if (window > MUX_LIMIT_MAX)
         return mux_fail(m, "a window beyond all bounds");
     m->highest_peer = id;
-    if (m->goaway_sent)
-        return refuse_unborn(m, id, DIAL_LIMIT, false);
-    if (m->table.count >= m->config.max_streams)
-        return refuse_unborn(m, id, DIAL_LIMIT, true);
+    if (m->goaway_sent || m->table.count >= m->config.max_streams)
+        return refuse_unborn(m, id, DIAL_LIMIT); /* not its fault: ends cross */
     struct stream *s = mux_stream_new(m, id, STREAM_ASKED, NULL);
     if (s == NULL)
         return ERR_NOMEM;

@@ -41,7 +41,7 @@ struct gather {
     uint32_t n_pieces, n_streams;
 };
 
-/* How many useless events a peer may cause before it is taken for hostile: a bucket that fills with time. */
+/* How many useless opens a peer may try before it is taken for hostile: a bucket that fills with time. */
 struct budget {
     uint32_t left;
     uint64_t refilled_us;
@@ -100,7 +100,7 @@ void mux_half_closed_update(struct stream *s, bool was);
 /* Ends what we opened above the last id that the peer says it has seen: it will never answer. */
 void mux_sweep_unseen(struct mux *m, uint32_t last);
 bool mux_is_ours(const struct mux *m, uint32_t id);
-/* Takes one from the budget for useless events. False: it is used up. */
+/* Takes one from the budget for useless opens. False: it is used up. */
 bool mux_waste(struct mux *m);
 
 /* mux_queue.c */

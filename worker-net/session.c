@@ -268,7 +268,6 @@ static void finish(struct worker *w)
     ipc_channel_free(s->dial);
     session_timers_free(s);
     tls_context_free(s->tls);
-    free(s->dials.ids);
     OPENSSL_cleanse(s, sizeof *s);
     free(s);
     w->state = NULL;

@@ -18,8 +18,10 @@
 #include "worker-net/relay.h"
 #include "worker-net/tls.h"
 
-#define SESSION_APPS_MAX 4096u /* apps on one connection, withdrawn ones with live streams included */
-#define SESSION_DIALS_MAX 512u /* connections that the dialer is asked for at once */
+#define SESSION_APPS_MAX 4096u     /* apps on one connection, withdrawn ones with live streams included */
+#define SESSION_DIALS_MAX 2048u    /* connections that the dialer is asked for at once */
+#define SESSION_DIALS_PER_APP 512u /* of them for one app, so that one that does not answer stops no other   \
+                                    */
 #define SESSION_ACCEPTS_PER_TURN 64u
 #define SESSION_FINISH_MS 1000u /* last words and the peer's last words */
 #define SESSION_LINGER_MS 2000u /* after them: slow readers of streams that are complete */
@@ -38,22 +40,22 @@ enum session_phase {
     PHASE_ENDING,   /* last words */
 };
 
+/* Streams of an app that wait for the dialer, first come first served, by id. */
+struct dial_queue {
+    uint32_t *ids;
+    uint32_t first, count, cap;
+    uint32_t in_flight; /* asked for, not answered */
+};
+
 struct session_app {
     TAILQ_ENTRY(session_app) link;
     uint32_t id;
     bool gone;            /* withdrawn: takes no new streams, lives until its last one ends */
-    bool told_supervisor; /* server: APP_ANNOUNCED was sent */
     struct event *accept; /* server: its listener; NULL: none */
     struct stream_account account;
-    uint64_t changes_sent; /* account.changes at the last APP_STATS */
+    uint64_t changes_sent;   /* account.changes at the last APP_STATS */
+    struct dial_queue dials; /* client */
     struct session *session;
-};
-
-/* Streams that wait for the dialer, first come first served, by id. */
-struct dial_queue {
-    uint32_t *ids;
-    uint32_t first, count, cap;
-    uint32_t in_flight;
 };
 
 struct session {
@@ -76,8 +78,8 @@ struct session {
 
     TAILQ_HEAD(, session_app) apps;
     uint32_t n_apps;
-    bool accept_paused; /* the peer, or this process, takes no more streams for the moment */
-    struct dial_queue dials;
+    bool accept_paused;       /* the peer, or this process, takes no more streams for the moment */
+    uint32_t dials_in_flight; /* of all apps */
 
     struct event *deadline; /* of the handshake, of draining, of lingering: one after the other */
     struct event *ping, *dead, *stats, *reap, *settle;
@@ -116,14 +118,22 @@ void session_handshake_settle(struct session *s);
 
 /* session_streams.c */
 extern const struct mux_ops session_mux_ops;
+
+/* session_dial.c */
 enum status session_dial_open(struct session *s);
 /* A channel to another dialer, because the one before ended. Takes fd. */
 void session_dial_replace(struct session *s, int fd);
+/* Notes a stream that wants a connection to the app; session_dial_pump() asks. ERR_NOMEM. */
+enum status session_dial_later(struct session_app *app, uint32_t stream);
 /* Asks the dialer for what waits. */
 void session_dial_pump(struct session *s);
 
 /* session_apps.c */
 struct session_app *session_app_find(const struct session *s, uint32_t id);
+/* A withdrawn one, too. */
+struct session_app *session_app_any(const struct session *s, uint32_t id);
+/* The app whose account this is. */
+struct session_app *session_app_of(struct stream_account *account);
 void session_app_frame(struct session *s, enum frame_type type, const struct mux_app *app);
 void session_app_message(struct session *s, enum message_type type, const union message *m, int fd);
 void session_apps_free(struct session *s);

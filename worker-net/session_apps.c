@@ -25,6 +25,23 @@ struct session_app *session_app_find(const struct session *s, uint32_t id)
     return NULL;
 }
 
+struct session_app *session_app_any(const struct session *s, uint32_t id)
+{
+    struct session_app *app;
+
+    TAILQ_FOREACH(app, &s->apps, link)
+    {
+        if (app->id == id)
+            return app;
+    }
+    return NULL;
+}
+
+struct session_app *session_app_of(struct stream_account *account)
+{
+    return (struct session_app *)(void *)((char *)account - offsetof(struct session_app, account));
+}
+
 /* NULL: too many, or out of memory. */
 static struct session_app *app_new(struct session *s, uint32_t id)
 {
@@ -47,6 +64,7 @@ static void app_free(struct session_app *app)
     session_accept_stop(app);
     TAILQ_REMOVE(&s->apps, app, link);
     s->n_apps--;
+    free(app->dials.ids);
     free(app);
 }
 
@@ -82,7 +100,7 @@ void session_apps_tick(struct session *s)
     for (app = TAILQ_FIRST(&s->apps); app != NULL; app = next) {
         next = TAILQ_NEXT(app, link);
         send_stats(app);
-        if (app->gone && app->account.streams == 0)
+        if (app->gone && app->account.streams == 0 && app->dials.in_flight == 0)
             app_free(app);
     }
 }
@@ -120,8 +138,7 @@ static void peer_adds(struct session *s, const struct mux_app *frame)
     }
     memcpy(m.name, frame->name, strlen(frame->name) + 1); /* a valid name fits */
     utf8_clean(m.app_protocol, sizeof m.app_protocol, frame->text);
-    app->told_supervisor = ipc_channel_send(s->worker->supervisor, MSG_APP_ANNOUNCED, &m, -1) == OK;
-    if (!app->told_supervisor) {
+    if (ipc_channel_send(s->worker->supervisor, MSG_APP_ANNOUNCED, &m, -1) != OK) {
         app_free(app);
         answer(s, frame->app, REFUSAL_INTERNAL, "", "too many at once, try again");
     }

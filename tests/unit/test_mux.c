@@ -351,33 +351,49 @@ static void test_stream_limit(void **state)
     rig_free(r);
 }
 
-/* A peer that opens and resets without end, or asks for apps that do not exist, is let go at some point. */
-static void test_useless_opens_have_a_budget(void **state)
+/* A peer that asks without end for apps that do not exist is let go at some point. */
+static void test_unknown_apps_have_a_budget(void **state)
 {
-    (void)state;
-    for (unsigned unknown = 0; unknown < 2; unknown++) {
-        struct rig *r = rig_new(SIDE_CLIENT);
-        enum status st = OK;
-        unsigned n = 0;
-        r->unknown_app = unknown == 1;
-        for (uint32_t id = 2; st == OK && n < 100000; id += 2, n++) {
-            st = rig_open(r, id, 7, 1000);
-            if (st == OK && unknown == 0)
-                st = rig_u16(r, FRAME_RESET, id, RESET_APPLICATION);
-            (void)rig_fill(r, 1);
-        }
-        assert_int_equal(st, ERR_LIMIT);
-        assert_in_range(n, 1000, 50000);
-        assert_int_equal(mux_streams(r->mux), 0);
-        rig_free(r);
-    }
-    /* Spread over time the same is nobody's fault. */
     struct rig *r = rig_new(SIDE_CLIENT);
+    enum status st = OK;
+    unsigned n = 0;
+    (void)state;
+
+    r->unknown_app = true;
+    for (uint32_t id = 2; st == OK && n < 100000; id += 2, n++) {
+        st = rig_open(r, id, 7, 1000);
+        (void)rig_fill(r, 1);
+    }
+    assert_int_equal(st, ERR_LIMIT);
+    assert_in_range(n, 1000, 50000);
+    assert_int_equal(mux_streams(r->mux), 0);
+    rig_free(r);
+
+    r = rig_new(SIDE_CLIENT); /* spread over time the same is nobody's fault */
+    r->unknown_app = true;
     for (uint32_t id = 2; id < 200000; id += 2) {
         mux_set_now(r->mux, 1000000 + (uint64_t)id * 500);
         assert_int_equal(rig_open(r, id, 7, 1000), OK);
-        assert_int_equal(rig_u16(r, FRAME_RESET, id, RESET_APPLICATION), OK);
+        (void)rig_fill(r, 1);
     }
+    rig_free(r);
+}
+
+/* Users who connect and go away again, however many: that must not end the tunnel, and leaves nothing behind.
+ */
+static void test_opened_and_reset_at_once(void **state)
+{
+    struct rig *r = rig_new(SIDE_CLIENT);
+    (void)state;
+
+    for (uint32_t id = 2; id < 200000; id += 2) {
+        assert_int_equal(rig_open(r, id, 7, 1000), OK);
+        assert_int_equal(rig_data(r, id, 0, 10, false), OK);
+        assert_int_equal(rig_u16(r, FRAME_RESET, id, RESET_APPLICATION), OK);
+        (void)rig_fill(r, 1);
+    }
+    assert_int_equal(mux_streams(r->mux), 0);
+    assert_int_equal(mux_buffered(r->mux), 0);
     rig_free(r);
 }
 
@@ -590,7 +606,8 @@ int main(void)
         cmocka_unit_test(test_unknown_app_is_refused),
         cmocka_unit_test(test_refusal_reaches_the_caller),
         cmocka_unit_test(test_stream_limit),
-        cmocka_unit_test(test_useless_opens_have_a_budget),
+        cmocka_unit_test(test_unknown_apps_have_a_budget),
+        cmocka_unit_test(test_opened_and_reset_at_once),
         cmocka_unit_test(test_unread_answers_end_it),
         cmocka_unit_test(test_ping_and_pong),
         cmocka_unit_test(test_goaway),
