@@ -6,7 +6,6 @@ import ctypes
 import os
 import platform
 import resource
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,22 +13,33 @@ import tempfile
 import time
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+CLONE_NEWNS, CLONE_NEWPID = 0x00020000, 0x20000000
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 1 << 18
 _libc = ctypes.CDLL(None, use_errno=True)
 CORES = os.cpu_count() or 1
 
 
-def own_process_namespace(argv):
-    """Starts the bench again in a process namespace of its own, so that nothing it started outlives it, however
-    it ends. Without the right to do so it goes on as it is, and cleans up by walking its descendants."""
-    if os.environ.get("WORMHOLE_BENCH_INSIDE") or os.geteuid() != 0 or not shutil.which("unshare"):
-        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+def own_process_namespace():
+    """Goes on in a process namespace of its own, so that nothing it starts outlives it, however it ends: a second
+    process becomes the namespace's first, and this one only passes on signals and the exit code. Without the right
+    to do so it goes on as it is, and cleans up by walking its descendants."""
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if os.geteuid() != 0 or _libc.unshare(CLONE_NEWPID | CLONE_NEWNS) != 0:
         return
-    wrap = ["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"]
-    if subprocess.run(wrap + ["true"], capture_output=True, check=False).returncode != 0:
-        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        return
-    os.environ["WORMHOLE_BENCH_INSIDE"] = "1"
-    os.execvp(wrap[0], wrap + argv)
+    child = os.fork()
+    if child:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, _frame: os.kill(child, number))
+        while True:
+            try:
+                _, state = os.waitpid(child, 0)
+                os._exit(os.waitstatus_to_exitcode(state) & 0xff)
+            except InterruptedError:
+                continue
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if (_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) or
+            _libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)):
+        raise SystemExit("the namespace's own /proc cannot be mounted")
 
 
 def descriptors():

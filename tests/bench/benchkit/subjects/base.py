@@ -34,6 +34,7 @@ class Subject:
     name = label = ""
     needs = ()          # programs
     encrypted = True
+    is_control = False  # the yardstick once more
     tunnel = True       # False: a plain relay or nothing at all, that a user could not use instead
 
     def __init__(self, kit):

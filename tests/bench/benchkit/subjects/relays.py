@@ -63,6 +63,7 @@ class HaproxyAgain(Haproxy):
     """The same once more: what it differs from the first one is the bench's own error."""
 
     name, label = "haproxy-again", "HAProxy + HAProxy, a second time"
+    is_control = True
 
 
 class HaproxyThreads(Haproxy):
