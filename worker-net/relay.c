@@ -143,7 +143,8 @@ struct relay *relay_new(struct event_base *base, int fd, enum side side,
     if (r->input.data == MAP_FAILED)
         r->input.data = NULL;
     /* Whoever handed it over: a write that waits would wait for ever. */
-    if (r->raw == NULL || r->input.data == NULL || evutil_make_socket_nonblocking(fd) != 0 || !make_events(r)) {
+    if (r->raw == NULL || r->input.data == NULL || evutil_make_socket_nonblocking(fd) != 0 ||
+        !make_events(r)) {
         r->link.fd = -1; /* stays the caller's */
         relay_free(r);
         return NULL;

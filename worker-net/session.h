@@ -18,10 +18,12 @@
 #include "worker-net/relay.h"
 #include "worker-net/tls.h"
 
-#define SESSION_APPS_MAX 4096u     /* apps on one connection, withdrawn ones with live streams included */
-#define SESSION_DIALS_MAX 2048u    /* connections that the dialer is asked for at once */
-#define SESSION_DIALS_PER_APP 512u /* of them for one app, so that one that does not answer stops no other   \
-                                    */
+/* Apps on one connection, withdrawn ones with live streams included. */
+#define SESSION_APPS_MAX 4096u
+/* Connections that the dialer is asked for at once; of them for one app, so that one that does not answer
+ * stops no other. */
+#define SESSION_DIALS_MAX 2048u
+#define SESSION_DIALS_PER_APP 512u
 #define SESSION_ACCEPTS_PER_TURN 64u
 #define SESSION_FINISH_MS 1000u /* last words and the peer's last words */
 #define SESSION_LINGER_MS 2000u /* after them: slow readers of streams that are complete */

@@ -124,8 +124,8 @@ uint8_t *websocket_header_before(uint8_t *payload, enum websocket_opcode opcode,
 }
 
 /*
- * Unaligned vectors: one AVX2 operation for each where the processor has it, else two of the baseline. Chosen once,
- * when the program is loaded.
+ * Unaligned vectors: one AVX2 operation for each where the processor has it, else two of the baseline. Chosen
+ * once, when the program is loaded.
  */
 typedef uint8_t lanes __attribute__((vector_size(32), aligned(1), may_alias));
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(WORMHOLE_SANITIZE)
@@ -136,7 +136,7 @@ typedef uint8_t lanes __attribute__((vector_size(32), aligned(1), may_alias));
 
 FOR_EACH_PROCESSOR void websocket_mask(uint8_t *payload, size_t len, const uint8_t mask[4])
 {
-    lanes wide;
+    lanes wide = {0};
     size_t i = 0;
 
     for (size_t k = 0; k < sizeof wide; k++)
