@@ -128,8 +128,8 @@ enum status sandbox_enter(const struct sandbox_spec *spec, struct sandbox_report
             (void)close(landlock.ruleset);
         return status;
     }
-    /* A sanitizer's leak check attaches to its own process, which an undumpable one would refuse. */
-    if (!spec->sanitizer && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0)
+    /* A sanitizer's leak check attaches to its own process; the change of uid has made it undumpable, too. */
+    if (prctl(PR_SET_DUMPABLE, spec->sanitizer ? 1 : 0, 0, 0, 0) == 0 && !spec->sanitizer)
         report->layers |= LAYER_UNDUMPABLE;
     return close_layers(spec, &landlock, report);
 }

@@ -23,4 +23,6 @@ def hosts():
     everything = tunnel.Hosts()
     yield everything
     everything.close()
+    complaints = everything.sanitizer_complaints()
     everything.remove()
+    assert not complaints, complaints

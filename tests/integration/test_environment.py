@@ -29,6 +29,10 @@ def pair(hosts, server_options, client_options):
     return server, client
 
 
+def filtered(row):
+    return row["seccomp"].startswith("filter") or tunnel.SANITIZED
+
+
 # ---- users and kernels -----------------------------------------------------------------------------------------------
 
 @as_root
@@ -42,7 +46,7 @@ def test_without_root(hosts):
     assert works(server.app_port("edge1", "echo"))
     for row in server.processes() + client.processes():
         assert row["uid"] == 65534
-        assert row["no_new_privs"] and row["seccomp"].startswith("filter")
+        assert row["no_new_privs"] and filtered(row)
         assert row["capabilities"] == "none"
     done = subprocess.run([*NOBODY, tunnel.BIN + "/wormhole", "--control-socket", server.control, "peers", "list"],
                           capture_output=True, text=True, check=False, timeout=30)
@@ -51,6 +55,28 @@ def test_without_root(hosts):
                                "/wormhole", "--control-socket", server.control, "peers", "list"],
                               capture_output=True, text=True, check=False, timeout=30)
     assert stranger.returncode == 77, stranger.stderr
+
+
+@as_root
+@pytest.mark.skipif(not tunnel.SANITIZED, reason="only a sanitizer build counts its memory")
+def test_nothing_leaks(hosts):
+    """Without chroot and Landlock a worker has the /proc that its leak check needs."""
+    states = [hosts.directory("server-of-nobody"), hosts.directory("client-of-nobody")]
+    for state in states:
+        os.chown(state, 65534, 65534)
+    loose = {"prefix": NOBODY, "global_flags": ["--landlock-max", "0"]}
+    server, client = pair(hosts, {"state": states[0], **loose}, {"state": states[1], **loose})
+    port = server.app_port("edge1", "echo")
+    tunnel.pump(port, 1 << 20)
+    talks = [Talk(port) for _ in range(5)]
+    client.kill_worker("session")
+    client.wait_connected(times=2)
+    assert works(port)
+    for talk in talks:
+        talk.close()
+    assert client.stop() == 0
+    assert server.stop() == 0
+    assert "LeakSanitizer has" not in server.log() + client.log()
 
 
 @as_root
@@ -71,7 +97,7 @@ def test_kernels_with_less_landlock(hosts, abi):
     assert works(server.app_port("edge1", "echo"))
     for row in server.processes() + client.processes():
         assert row["landlock_abi"] <= abi
-        assert row["seccomp"].startswith("filter")
+        assert filtered(row)
 
 
 @as_root

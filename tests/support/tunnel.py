@@ -24,6 +24,9 @@ BUILD = os.environ.get("WORMHOLE_BUILD")
 BIN = os.environ.get("WORMHOLE_BIN") or (BUILD + "/bin" if BUILD else os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "../../build/release/bin"))
 AS_ROOT = os.geteuid() == 0
+# An instrumented build has no seccomp filters, and answers a crash with a report instead of a signal.
+SANITIZED = "sanitizers" in subprocess.run([BIN + "/wormhole", "version"], capture_output=True, text=True,
+                                           check=False).stdout
 # How long something may take before the test gives up: a bound for broken builds, never a measurement.
 PATIENCE = float(os.environ.get("WORMHOLE_TEST_PATIENCE", "60"))
 
@@ -332,6 +335,17 @@ class Hosts:
                 text = text[:4000] + "\n[…]\n" + text[-16000:]
             parts.append(f"---- {process.name} (pid {process.pid}, {' '.join(process.argv)})\n{text}")
         return "\n".join(parts)
+
+    def sanitizer_complaints(self):
+        """
+        What the sanitizers of an instrumented build wrote into the logs. (A leak check that cannot run is none: in its
+        cage a worker has no /proc.)
+        """
+        found = []
+        for process in self.processes:
+            for match in re.finditer(r"(ERROR: \w+Sanitizer|runtime error:)", process.log()):
+                found.append(process.log()[match.start():match.start() + 3000])
+        return "\n".join(found)
 
     def remove(self):
         shutil.rmtree(self.dir, ignore_errors=True)
