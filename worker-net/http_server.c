@@ -163,6 +163,18 @@ static void take_body(struct http_exchange *x, struct evbuffer *input)
     x->body_left -= n;
 }
 
+/* Requests that come while another is answered wait in the socket; libevent's own mark for this needs memory at
+ * a moment when it does not ask whether there is any. */
+static void input_bound(struct http_exchange *x)
+{
+    if (x->no_more_input || x->state == EXCHANGE_DEAD)
+        return;
+    if (evbuffer_get_length(bufferevent_get_input(x->bev)) >= INPUT_MAX)
+        (void)bufferevent_disable(x->bev, EV_READ);
+    else
+        (void)bufferevent_enable(x->bev, EV_READ);
+}
+
 /* Goes on as far as the input reaches. Answers that are given at once come back here by the loop, not by
  * recursion. */
 static void exchange_process(struct http_exchange *x)
@@ -187,6 +199,7 @@ static void exchange_process(struct http_exchange *x)
     if (x->no_more_input &&
         (x->state == EXCHANGE_IDLE || x->state == EXCHANGE_HEAD || x->state == EXCHANGE_BODY))
         http_exchange_doom(x);
+    input_bound(x);
 }
 
 static void on_readable(struct bufferevent *bev, void *arg)
@@ -286,7 +299,6 @@ static void exchange_new(struct http_listener *listener, int fd, const struct so
     const struct timeval send = {.tv_sec = server->limits.send_ms / 1000,
                                  .tv_usec = (suseconds_t)(server->limits.send_ms % 1000) * 1000};
     bufferevent_setcb(x->bev, on_readable, on_written, on_event, x);
-    bufferevent_setwatermark(x->bev, EV_READ, 0, INPUT_MAX);
     bufferevent_setwatermark(x->bev, EV_WRITE, DRAIN_BELOW, 0);
     (void)bufferevent_set_timeouts(x->bev, NULL, &send);
     TAILQ_INSERT_TAIL(&server->exchanges, x, link);

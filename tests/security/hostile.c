@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Stands in a worker's place beside a copy of `wormhole`: for the roles that the test wants to play (a file
- * hostile-ROLE lies beside it) it hands the channel to the test over the socket `bridge` and waits to be killed;
- * for all others it becomes the real worker (real-NAME). It must not answer anything by itself.
+ * hostile-ROLE lies beside it) it hands the channel to the test over the socket `bridge` and waits to be
+ * killed; for all others it becomes the real worker (real-NAME), with faults.so and its steering file
+ * faults-ROLE where the link `faults` leads. It must not answer anything by itself.
  */
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -35,15 +37,32 @@ static int hand_over(const char *role)
     (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", beside("", "bridge"));
     if (bridge < 0 || connect(bridge, (struct sockaddr *)&address, sizeof address) != 0)
         return -1;
-    struct iovec part = {.iov_base = text, .iov_len = (size_t)snprintf(text, sizeof text, "%s %d", role, getpid())};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
+    struct iovec part = {.iov_base = text,
+                         .iov_len = (size_t)snprintf(text, sizeof text, "%s %d", role, getpid())};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.space,
+                             .msg_controllen = sizeof control.space};
     struct cmsghdr *c = CMSG_FIRSTHDR(&message);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof channel);
     memcpy(CMSG_DATA(c), &channel, sizeof channel);
     return sendmsg(bridge, &message, 0) < 0 ? -1 : close(channel);
+}
+
+/* The steering files are where the supervisor's rules let a process write: in its state directory. */
+static void become_faulty(const char *role)
+{
+    char folder[3000];
+    char path[3200];
+    ssize_t n = readlink(beside("", "faults"), folder, sizeof folder - 1);
+    if (n <= 0)
+        return;
+    folder[n] = '\0';
+    (void)snprintf(path, sizeof path, "%s/faults-%s", folder, role);
+    (void)setenv("WORMHOLE_FAULTS", path, 1);
+    (void)setenv("LD_PRELOAD", beside("", "faults.so"), 1);
 }
 
 int main(int argc, char **argv)
@@ -54,6 +73,7 @@ int main(int argc, char **argv)
         return 70;
     *slash = '\0';
     if (access(beside("hostile-", argv[1]), F_OK) != 0) {
+        become_faulty(argv[1]);
         (void)execv(beside("real-", slash + 1), argv);
         return 71;
     }
