@@ -229,7 +229,7 @@ def test_no_memory_at_the_start(hosts):
     steering = Steering(os.path.join(hosts.dir, "steering"))
     started = 0
     hosts.server(state=state).stop()  # keys and database exist
-    for n in [*range(1, 60), *range(60, 1200, 19)]:
+    for n in [*range(1, 60, 2), *range(60, 1200, 37)]:
         steering.data.failed = 0
         steering.fail(n)
         server = hosts.server(state=state, ready=False, ranges=20000, env=steering.environment, name="oom")
@@ -256,7 +256,7 @@ def test_no_memory_at_the_start_of_workers(hosts):
         steering = Steering(os.path.join(hosts.dir, "steering"))
         for role in workers.ROLES:
             workers.start(role, den, tunnel.BIN).stop()  # keys exist
-            for n in [*range(1, 40), *range(40, 4000, 97)]:
+            for n in range(1, 400):
                 steering.data.failed = 0
                 steering.fail(n)
                 worker = workers.start(role, den, tunnel.BIN, environment=steering.environment)
@@ -267,11 +267,12 @@ def test_no_memory_at_the_start_of_workers(hosts):
                     alive = False
                 failed = steering.data.failed
                 steering.fail(0)
+                if not alive:
+                    worker.wait(timeout=20)  # whoever is not ready has to end by himself
                 status = worker.stop()
                 for peer in worker.peers:
                     peer.close()
-                # libseccomp may lose a rule without saying so; a filter with a rule less kills, and lets nothing more through.
-                assert alive or status > 0 or status == -signal.SIGSYS, f"{role}, n = {n}: ended with {status}"
+                assert alive or status > 0, f"{role}, n = {n}: ended with {status}"
                 if not failed:
                     break
 
