@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See ipc_channel.h. Writes first and queues only what the socket refuses; reads a bounded number of packets per
- * turn of the loop, so that one busy channel cannot starve the others.
+ * See ipc_channel.h. Writes first and queues only what the socket refuses; reads a bounded number of packets
+ * per turn of the loop, so that one busy channel cannot starve the others.
  */
 #include "common/ipc_channel.h"
 
@@ -33,9 +33,9 @@ struct ipc_channel {
     struct packet *first, **last;
     size_t queued_messages, queued_bytes;
     int fd;
-    bool closed;    /* closed() was called */
+    bool closed; /* closed() was called */
     bool paused;
-    bool *freed;    /* set by ipc_channel_free while a handler runs */
+    bool *freed; /* set by ipc_channel_free while a handler runs */
     char label[32];
 };
 
@@ -46,13 +46,25 @@ void ipc_trace_enable(bool on)
     trace_on = on;
 }
 
-static void trace(const struct ipc_channel *ch, const char *arrow, enum message_type type, const union message *m)
+/* One line is one write(): several processes share a terminal or a log file, and their lines must not mix. */
+static void trace(const struct ipc_channel *ch, const char *arrow, enum message_type type,
+                  const union message *m)
 {
+    char *line = NULL;
+    size_t len = 0;
+
     if (!trace_on)
         return;
-    (void)fprintf(stderr, "ipc %s %s ", ch->label, arrow);
-    ipc_print(stderr, type, m);
-    (void)fputc('\n', stderr);
+    FILE *out = open_memstream(&line, &len);
+    if (out == NULL)
+        return;
+    (void)fprintf(out, "ipc %s %s ", ch->label, arrow);
+    ipc_print(out, type, m);
+    (void)fputc('\n', out);
+    if (fclose(out) == 0 && write(STDERR_FILENO, line, len) < 0) {
+        /* nowhere to report it to */
+    }
+    free(line);
 }
 
 /* Tells the owner once that nothing more will come. The owner may free the channel in the call. */
@@ -281,6 +293,8 @@ enum status ipc_channel_send(struct ipc_channel *ch, enum message_type type, con
         enum message_type same;
         if (copy != NULL && ipc_decode(buf, len, &same, copy) == OK)
             trace(ch, ">", type, copy);
+        if (copy != NULL)
+            explicit_bzero(copy, sizeof *copy); /* may have held a key */
         free(copy);
     }
     s = ch->first == NULL ? ipc_send_packet(ch->fd, buf, len, fd) : ERR_AGAIN;
