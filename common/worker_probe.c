@@ -112,9 +112,12 @@ static int connect_unix(void)
 
 static int connect_abstract(void)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "\0wormhole-probe"};
+    struct sockaddr_un address = {.sun_family = AF_UNIX}; /* its name begins with a NUL */
+    int len = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "%s", env("ABSTRACT"));
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    return fd < 0 ? -1 : connect(fd, (struct sockaddr *)&address, sizeof(sa_family_t) + 15);
+    return fd < 0 ? -1
+                  : connect(fd, (struct sockaddr *)&address,
+                            (socklen_t)(sizeof(sa_family_t) + 1) + (socklen_t)len);
 }
 
 /* Unconnects and connects anew what was handed over as a connection. */

@@ -6,13 +6,13 @@ stands there must not be refused: the table is what the roles can do, neither mo
 """
 import concurrent.futures
 import os
-import re
 import signal
 import socket
 from pathlib import Path
 
 import pytest
 
+import allowed
 import ipc
 import tally
 import workers
@@ -20,25 +20,10 @@ from ipc import E
 
 BIN = Path(os.environ.get("WORMHOLE_BIN", ipc.ROOT / "build/release/bin"))
 PROBES = BIN.parent / "probes"
-HERE = Path(__file__).parent
 LANDLOCK = {"full": 255, "abi2": 2, "none": 0}
-NAMES = re.findall(r"^PROBE\((\w+),", (ipc.ROOT / "common/worker_probe.def").read_text(), flags=re.M)
+NAMES = allowed.NAMES
 
 pytestmark = pytest.mark.skipif(not workers.AS_ROOT, reason="own uids and chroot need root")
-
-
-def allowed_table():
-    """{(role, landlock): {probe}} from allowed.txt: `probe role[,role…] [landlock[,landlock…]]`."""
-    table = {(role, landlock): set() for role in workers.ROLES for landlock in LANDLOCK}
-    for line in (HERE / "allowed.txt").read_text().splitlines():
-        words = line.split("#")[0].split()
-        if not words:
-            continue
-        assert words[0] in NAMES, f"allowed.txt: there is no probe {words[0]}"
-        for role in words[1].split(","):
-            for landlock in words[2].split(",") if len(words) > 2 else LANDLOCK:
-                table[role, landlock].add(words[0])
-    return table
 
 
 def outcome(role, den, landlock, number, environment):
@@ -81,12 +66,21 @@ def den():
 
 
 @pytest.fixture(scope="module")
-def outside():
+def outside(den):
     """A port, a local socket and an abstract one, all with somebody listening."""
-    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as abstract:
-        abstract.bind("\0wormhole-probe")
-        abstract.listen(8)
-        yield tcp.getsockname()[1]
+    name = f"wormhole-probe-{os.getpid()}"
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as abstract, \
+            socket.socket(socket.AF_UNIX) as local:
+        abstract.bind("\0" + name)
+        local.bind(str(den.path / "listening"))
+        os.chmod(den.path / "listening", 0o777)
+        for s in (abstract, local):
+            s.listen(8)
+        yield dict(PORT=tcp.getsockname()[1], ABSTRACT=name, UNIX=den.path / "listening")
+
+
+def test_documentation_has_the_table():
+    assert allowed.markdown() in allowed.DOCUMENT.read_text(), "run tests/security/allowed.py --update"
 
 
 @pytest.mark.parametrize("landlock", LANDLOCK)
@@ -98,14 +92,14 @@ def test_every_wall(den, outside, role, landlock):
     os.chmod(key, 0o600)
     with workers.sibling(den.uid(role)) as pid:
         environment = {"WORMHOLE_PROBE_" + name: str(value) for name, value in dict(
-            PID=pid, PORT=outside, DATABASE=den.database, KEY=key, SECRET=den.secret, UNIX="/nonexistent").items()}
+            PID=pid, DATABASE=den.database, KEY=key, SECRET=den.secret, **outside).items()}
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             results = dict(zip(NAMES, pool.map(
                 lambda number: outcome(role, den, landlock, number, environment), range(1, len(NAMES) + 1))))
-    allowed = {name for name, result in results.items() if result.startswith("allowed")}
-    expected = allowed_table()[role, landlock]
-    breaches = {name: results[name] for name in allowed - expected}
+    succeeded = {name for name, result in results.items() if result.startswith("allowed")}
+    expected = allowed.table()[role, landlock]
+    breaches = {name: results[name] for name in succeeded - expected}
     tally.add(walls=len(NAMES), breaches=len(breaches))
     problems = [f"{name}: {results[name]}, and not in allowed.txt" for name in breaches]
-    problems += [f"{name}: {results[name]}, but allowed.txt allows it" for name in expected - allowed]
+    problems += [f"{name}: {results[name]}, but allowed.txt allows it" for name in expected - succeeded]
     assert not problems, "\n" + "\n".join(sorted(problems))
