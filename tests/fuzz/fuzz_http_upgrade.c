@@ -28,6 +28,28 @@ static void server(const char *text, size_t len)
         abort();
 }
 
+/* What a client asks, whatever its target is called, a server understands. */
+static void asked(const char *text, size_t len)
+{
+    struct upgrade_client c;
+    struct upgrade_request r;
+    char host[64] = "";
+    char request[UPGRADE_MESSAGE_MAX];
+    char answer[UPGRADE_MESSAGE_MAX];
+    size_t request_len = 0;
+    size_t answer_len = 0;
+
+    for (size_t i = 0; i < len && i < sizeof host - 1; i++)
+        host[i] = "abcdefghijklmnopqrstuvwxyz0123456789.-:"[(unsigned char)text[i] % 39];
+    uint16_t port = len % 2 == 0 ? 80 : (uint16_t)(len + 1);
+    if (upgrade_request_write(&c, host[0] != '\0' ? host : "h", port, 80, "/wh/tunnel", request,
+                              &request_len) != OK)
+        return;
+    if (upgrade_answer(request, request_len, "/wh/tunnel", &r, answer, &answer_len) != OK ||
+        r.used != request_len)
+        abort();
+}
+
 static void client(const char *text, size_t len)
 {
     struct upgrade_client c = {.accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="};
@@ -51,13 +73,13 @@ static void proxy(const char *text, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const readers[])(const char *, size_t) = {server, client, proxy};
+    static void (*const readers[])(const char *, size_t) = {server, client, proxy, asked};
 
     if (size == 0)
         return 0;
     const char *text = (const char *)data + 1;
     size_t len = size - 1;
-    readers[data[0] % 3](text, len);
+    readers[data[0] % 4](text, len);
     for (size_t cut = 1; cut < len; cut += 1 + len / 16)
         readers[data[0] % 3](text, cut);
     return 0;
