@@ -42,6 +42,11 @@ static void asked(const char *text, size_t len)
     for (size_t i = 0; i < len && i < sizeof host - 1; i++)
         host[i] = "abcdefghijklmnopqrstuvwxyz0123456789.-:"[(unsigned char)text[i] % 39];
     uint16_t port = len % 2 == 0 ? 80 : (uint16_t)(len + 1);
+    char connect_text[PROXY_CONNECT_MAX];
+    size_t connect_len = 0;
+    if (proxy_connect_write(host, port, len % 3 == 0 ? "Basic YTpi" : "", connect_text, &connect_len) == OK &&
+        (connect_len < 4 || memcmp(connect_text + connect_len - 4, "\r\n\r\n", 4) != 0))
+        abort();
     if (upgrade_request_write(&c, host[0] != '\0' ? host : "h", port, 80, "/wh/tunnel", request,
                               &request_len) != OK)
         return;

@@ -88,6 +88,9 @@ def http():
         "good": b"HTTP/1.1 200 Connection established\r\nVia: p\r\n\r\n",
         "auth": b"HTTP/1.0 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n",
         "no-reason": b"HTTP/1.1 503\r\n\r\n",
+        "forbidden": b"HTTP/1.1 403 Forbidden\r\n\r\n",
+        "moved": b"HTTP/1.1 301 Moved \xff\x1b[31m" + b"x" * 60 + b"\r\n\r\n",
+        "half": b"HTTP/1.1 200",
         "other": b"220 ready\r\n",
     }
     for name, text in proxy.items():
