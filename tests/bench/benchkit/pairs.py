@@ -7,7 +7,7 @@ import sys
 
 from . import machine
 from .driver import DriverFailed
-from .figures import summary
+from .figures import median, summary
 
 FOREIGN_LIMIT = 0.15
 
@@ -117,6 +117,8 @@ class PairedRow:
             entry = {"figures": {}, "dropped": self.dropped.get(subject.name, 0)}
             if subject.name in self.failed:
                 entry["failed"] = self.failed[subject.name]
+            if self.samples[subject.name]:
+                entry["foreign"] = median([sample["foreign"] for sample in self.samples[subject.name]])
             for figure in self.row.figures:
                 values = [sample["figures"][figure.key] for sample in self.samples[subject.name]
                           if figure.key in sample["figures"]]

@@ -171,6 +171,7 @@ def head_lines(results):
     out = [f"{about['date']}: {about['cores']} cores ({about['processor']}), Linux {about['kernel']}, "
            f"{about['openssl']}, {about['haproxy']}, TCP {about['congestion_control']}",
            f"command: {results['command']}"]
+    out += [results["note"]] if "note" in results else []
     out += [f"not measured: {results['subjects'].get(name, {}).get('label', name)}: {why}"
             for name, why in results["missing"].items()]
     return out + [""]
