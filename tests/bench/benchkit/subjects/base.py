@@ -32,6 +32,7 @@ class Kit:
 
 class Subject:
     name = label = ""
+    short = ""          # for the chart, when the label is long
     needs = ()          # programs
     encrypted = True
     is_control = False  # the yardstick once more

@@ -70,6 +70,7 @@ class HaproxyThreads(Haproxy):
     """As it comes: a thread for each core on both sides."""
 
     name, label = "haproxy-threads", "HAProxy + HAProxy, thread per core"
+    short = "HAProxy pair, threads"
     threads = machine.CORES
 
 
@@ -119,6 +120,7 @@ class NginxStream(Subject):
 
 class Stunnel(Subject):
     name, label = "stunnel", "stunnel + stunnel (TLS 1.3, AES-256-GCM)"
+    short = "stunnel + stunnel"
     needs = ("stunnel4",)
     tunnel = False
 

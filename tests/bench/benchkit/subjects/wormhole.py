@@ -120,6 +120,7 @@ class WormholeWs(Subject):
 
 class WormholeWss(WormholeWs):
     name, label = "wormhole-wss", "Wormhole (wss, nginx in front)"
+    short = "Wormhole (wss, nginx)"
     needs = ("nginx",)
     secure = True
 
