@@ -384,7 +384,6 @@ SERVER_BREACHES = {
     "SETTINGS twice": lambda app: [peer.settings()],
     "more than the window": lambda app: [open_frame(2, app)] + [peer.frame(peer.DATA, 2, bytes(30000))] * 400,
     "data after FIN": lambda app: [open_frame(2, app), peer.frame(peer.DATA, 2, b"x", 1), peer.frame(peer.DATA, 2, b"x")],
-    "rapid reset": lambda app: [f for n in range(2, 60_000, 2) for f in (open_frame(n, app), peer.frame(peer.RESET, n, b"\0\1"))],
     "an unknown type": lambda app: [peer.frame(0x66, 0, b"")],
 }
 
