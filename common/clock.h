@@ -7,6 +7,7 @@
 #define WORMHOLE_COMMON_CLOCK_H
 
 #include <stdint.h>
+#include <sys/time.h>
 #include <time.h>
 
 static inline uint64_t clock_mono_us(void)
@@ -26,6 +27,12 @@ static inline uint64_t clock_wall_ms(void)
     struct timespec ts;
     (void)clock_gettime(CLOCK_REALTIME, &ts);
     return (uint64_t)ts.tv_sec * 1000u + (uint64_t)ts.tv_nsec / 1000000u;
+}
+
+/* A span of time as libevent takes it. */
+static inline struct timeval clock_timeval(uint64_t ms)
+{
+    return (struct timeval){.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000};
 }
 
 static inline uint64_t clock_wall_s(void)

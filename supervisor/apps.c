@@ -157,8 +157,7 @@ void app_offer_gone(struct connection_app *ca)
 {
     struct app *app = ca->app;
     uint64_t grace_ms = app->peer->supervisor->config->grace_ms;
-    struct timeval grace = {.tv_sec = (time_t)(grace_ms / 1000),
-                            .tv_usec = (suseconds_t)(grace_ms % 1000) * 1000};
+    struct timeval grace = clock_timeval(grace_ms);
 
     app->ended_streams_total += ca->stats.streams_total;
     app->ended_refused += ca->stats.refused;
@@ -354,10 +353,13 @@ void app_mirrored(struct app *app, bool done, const char *endpoint, const char *
 void peer_drop(struct peer *peer)
 {
     struct app *app;
+    struct app *next;
     struct connection *c;
 
-    while ((app = TAILQ_FIRST(&peer->apps)) != NULL)
+    for (app = TAILQ_FIRST(&peer->apps); app != NULL; app = next) {
+        next = TAILQ_NEXT(app, link);
         app_close(app);
+    }
     while ((c = TAILQ_FIRST(&peer->connections)) != NULL) {
         TAILQ_REMOVE(&peer->connections, c, peer_link);
         peer->n_connections--;
@@ -369,7 +371,10 @@ void peer_drop(struct peer *peer)
 void peers_free(struct supervisor *s)
 {
     struct peer *peer;
+    struct peer *next;
 
-    while ((peer = TAILQ_FIRST(&s->peers)) != NULL)
+    for (peer = TAILQ_FIRST(&s->peers); peer != NULL; peer = next) {
+        next = TAILQ_NEXT(peer, link);
         peer_drop(peer);
+    }
 }

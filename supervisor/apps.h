@@ -18,13 +18,13 @@ struct app {
     uint16_t service_port; /* of the service on the edge; what a mirrored Service listens on */
     uint16_t port;         /* where it listens here */
     int listener;
-    char endpoint[256];                  /* "0.0.0.0:30007"; in Kubernetes "service.namespace:port" */
-    bool announced;                      /* it was logged and mirrored once */
-    bool mirrored;                       /* the endpoint is a Service's */
-    char mirror_error[256];              /* why it has no Service, or "" */
-    TAILQ_HEAD(, connection_app) offers; /* connections that carry it now; empty: in grace */
-    struct event *grace;                 /* closes it when nobody offers it again in time */
-    uint64_t grace_until_ms;             /* monotonic; 0: offered */
+    char endpoint[256];     /* "0.0.0.0:30007"; in Kubernetes "service.namespace:port" */
+    bool announced;         /* it was logged and mirrored once */
+    bool mirrored;          /* the endpoint is a Service's */
+    char mirror_error[256]; /* why it has no Service, or "" */
+    TAILQ_HEAD(app_offer_list, connection_app) offers; /* connections that carry it now; empty: in grace */
+    struct event *grace;                               /* closes it when nobody offers it again in time */
+    uint64_t grace_until_ms;                           /* monotonic; 0: offered */
     uint64_t ended_streams_total, ended_refused, ended_bytes_in,
         ended_bytes_out; /* of connections that are gone */
 };
@@ -35,9 +35,10 @@ struct peer {
     uint8_t fingerprint[FINGERPRINT_BYTES];
     char fingerprint_text[FINGERPRINT_TEXT + 1];
     char name[64];
-    TAILQ_HEAD(, connection) connections; /* CONNECTION_OPEN or DRAINING; empty: its apps are in grace */
+    TAILQ_HEAD(peer_connection_list, connection)
+    connections; /* CONNECTION_OPEN or DRAINING; empty: its apps are in grace */
     size_t n_connections;
-    TAILQ_HEAD(, app) apps;
+    TAILQ_HEAD(peer_app_list, app) apps;
     size_t n_apps;
 };
 

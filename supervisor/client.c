@@ -131,8 +131,7 @@ static uint64_t jittered(uint64_t ms)
 
 static void slot_schedule(struct client_slot *slot, uint64_t pause_ms)
 {
-    struct timeval pause = {.tv_sec = (time_t)(pause_ms / 1000),
-                            .tv_usec = (suseconds_t)(pause_ms % 1000) * 1000};
+    struct timeval pause = clock_timeval(pause_ms);
 
     slot->retry_at_ms = clock_mono_ms() + pause_ms;
     (void)event_add(slot->timer, &pause);

@@ -63,7 +63,7 @@ struct client_target {
 
 struct client {
     struct client_target target;
-    TAILQ_HEAD(, client_app) apps;
+    TAILQ_HEAD(client_app_list, client_app) apps;
     size_t n_apps;
     uint32_t last_app_id;
     struct client_slot slots[16];

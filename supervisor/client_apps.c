@@ -35,7 +35,7 @@ struct client_app *client_app_by_name(const struct supervisor *s, const char *na
     TAILQ_FOREACH(app, &s->client->apps, link)
     {
         if (strcmp(app->name, name) == 0)
-            return app;
+            return app; /* NOLINT(clang-analyzer-unix.Malloc): a freed one is off this list */
     }
     return NULL;
 }
@@ -212,7 +212,9 @@ void client_apps_tell_dialer(struct supervisor *s, struct worker_process *dialer
     const struct client_app *app;
 
     TAILQ_FOREACH(app, &s->client->apps, link)
-    tell_dialer(dialer, app);
+    {
+        tell_dialer(dialer, app);
+    }
 }
 
 void client_apps_offer_all(struct connection *c)
@@ -220,7 +222,9 @@ void client_apps_offer_all(struct connection *c)
     const struct client_app *app;
 
     TAILQ_FOREACH(app, &c->supervisor->client->apps, link)
-    offer(c, app);
+    {
+        offer(c, app);
+    }
 }
 
 void client_app_answered(struct connection *c, const struct msg_app_status *m)

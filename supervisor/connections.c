@@ -69,12 +69,15 @@ static void figures_keep(struct connection *c)
 void connection_free(struct connection *c)
 {
     struct connection_app *ca;
+    struct connection_app *next;
 
     if (c == NULL)
         return;
     figures_keep(c);
-    while ((ca = TAILQ_FIRST(&c->apps)) != NULL)
+    for (ca = TAILQ_FIRST(&c->apps); ca != NULL; ca = next) {
+        next = TAILQ_NEXT(ca, link);
         connection_app_free(ca);
+    }
     if (c->peer != NULL)
         peer_detach(c);
     TAILQ_REMOVE(&c->supervisor->connections, c, link);

@@ -62,7 +62,7 @@ struct connection {
     char end_text[256];
 
     struct msg_session_stats stats; /* last SESSION_STATS */
-    TAILQ_HEAD(, connection_app) apps;
+    TAILQ_HEAD(connection_app_list, connection_app) apps;
     size_t n_apps;
 };
 

@@ -19,7 +19,7 @@
 
 #define KERNEL_TRIES 16
 #define RECLAIM_AFTER_S                                                                                      \
-    (30u * 86400u) /* an app that nobody offered for so long may lose its port to a new one */
+    (30ull * 86400u) /* an app that nobody offered so long may lose its port to a new one */
 
 static bool address_fill(const char *host, uint16_t port, struct sockaddr_storage *out, socklen_t *len)
 {
@@ -44,7 +44,7 @@ static bool address_fill(const char *host, uint16_t port, struct sockaddr_storag
 
 uint16_t listener_port(int fd)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t len = sizeof address;
 
     if (getsockname(fd, (struct sockaddr *)&address, &len) != 0)

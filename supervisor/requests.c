@@ -24,7 +24,7 @@ struct request {
 };
 
 struct approvals {
-    TAILQ_HEAD(, request) requests;
+    TAILQ_HEAD(request_list, request) requests;
     size_t n_requests;
 };
 
@@ -111,11 +111,14 @@ struct approvals *approvals_new(struct supervisor *s)
 void approvals_free(struct approvals *a)
 {
     struct request *r;
+    struct request *next;
 
     if (a == NULL)
         return;
-    while ((r = TAILQ_FIRST(&a->requests)) != NULL)
+    for (r = TAILQ_FIRST(&a->requests); r != NULL; r = next) {
+        next = TAILQ_NEXT(r, link);
         request_drop(a, r);
+    }
     free(a);
 }
 
@@ -129,7 +132,9 @@ bool request_fits(const struct supervisor *s, const struct connection *c)
     if (a->n_requests >= (size_t)s->config->max_pending)
         return false;
     TAILQ_FOREACH(r, &a->requests, link)
-    same += source_equal(&r->source, &source);
+    {
+        same += source_equal(&r->source, &source);
+    }
     bool proxied = c->from_trusted_proxy && c->forwarded[0] == '\0';
     return proxied || same < (size_t)s->config->max_pending_per_source;
 }

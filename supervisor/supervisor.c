@@ -144,7 +144,7 @@ static void on_drain_look(evutil_socket_t fd, short what, void *arg)
 
 static enum status timers_open(struct supervisor *s)
 {
-    struct timeval tick = {.tv_sec = TICK_MS / 1000, .tv_usec = (TICK_MS % 1000) * 1000};
+    struct timeval tick = clock_timeval(TICK_MS);
     struct timeval now = {0};
 
     s->watchdog = event_new(s->base, -1, EV_PERSIST, on_tick, s);
@@ -178,7 +178,7 @@ void supervisor_exit(struct supervisor *s, int code)
 
 void supervisor_drain(struct supervisor *s, const char *why)
 {
-    struct timeval look = {.tv_usec = DRAIN_LOOK_MS * 1000};
+    struct timeval look = clock_timeval(DRAIN_LOOK_MS);
     uint32_t drain_ms = (uint32_t)s->config->drain_ms;
     struct connection *c;
 

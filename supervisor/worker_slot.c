@@ -22,7 +22,7 @@ static void slot_start(struct worker_slot *slot);
 
 static void slot_schedule(struct worker_slot *slot)
 {
-    struct timeval pause = {.tv_sec = slot->backoff_ms / 1000, .tv_usec = (slot->backoff_ms % 1000) * 1000};
+    struct timeval pause = clock_timeval(slot->backoff_ms);
 
     (void)event_add(slot->timer, &pause);
     slot->backoff_ms = slot->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : slot->backoff_ms * 2;

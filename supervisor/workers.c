@@ -111,7 +111,9 @@ static void workers_wait(struct supervisor *s)
     bool alive = true;
 
     TAILQ_FOREACH(w, &s->workers, link)
-    worker_channel_drop(w);
+    {
+        worker_channel_drop(w);
+    }
     while (alive && clock_mono_ms() < deadline) {
         alive = false;
         TAILQ_FOREACH(w, &s->workers, link)
