@@ -107,9 +107,10 @@ def start(role, den, binaries, landlock=255, probe=0, environment=None, session_
     worker.peers = []  # our ends of its other channels live as long as it does
     uid = 0 if single_uid else den.uid(role)
     told = messages(role, den, worker.peers, session_socket)
-    worker.setup(number, side, messages=told, uid=uid, gid=uid,
-                 landlock_max=landlock, test_probe=probe,
-                 chroot_dir=str(den.empty) if AS_ROOT and chroot else "")
+    with contextlib.suppress(ipc.Closed):  # it may have ended before it was told all: whoever waits for READY learns it
+        worker.setup(number, side, messages=told, uid=uid, gid=uid,
+                     landlock_max=landlock, test_probe=probe,
+                     chroot_dir=str(den.empty) if AS_ROOT and chroot else "")
     for _, _, *descriptor in told:
         if descriptor and descriptor[0] is not session_socket:
             descriptor[0].close()
