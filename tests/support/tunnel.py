@@ -5,6 +5,7 @@ the kernel chooses, waiting on conditions only, logs kept for the report of a fa
 It must not check anything by itself but that what a test asked for became true in time.
 """
 import contextlib
+import ctypes
 import hashlib
 import http.client
 import json
@@ -24,6 +25,7 @@ BUILD = os.environ.get("WORMHOLE_BUILD")
 BIN = os.environ.get("WORMHOLE_BIN") or (BUILD + "/bin" if BUILD else os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "../../build/release/bin"))
 AS_ROOT = os.geteuid() == 0
+LIBC = ctypes.CDLL(None, use_errno=True)
 # An instrumented build has no seccomp filters, and answers a crash with a report instead of a signal.
 SANITIZED = "sanitizers" in subprocess.run([BIN + "/wormhole", "version"], capture_output=True, text=True,
                                            check=False).stdout
@@ -69,6 +71,11 @@ def alive(pid):
         return False
 
 
+def die_with_the_tests():
+    """In the child: SIGKILL when the test program ends without having cleaned up (a timeout of ctest's kills it)."""
+    LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 class Process:
     """A child with its output in a file; always ended by stop()."""
 
@@ -85,7 +92,7 @@ class Process:
     def start(self):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env,
-                                            cwd=self.cwd, start_new_session=True)
+                                            cwd=self.cwd, start_new_session=True, preexec_fn=die_with_the_tests)
 
     @property
     def pid(self):
@@ -133,6 +140,13 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGCONT)
             self.process.kill()
+            self.process.wait()
+
+    def end(self):
+        """At the end of a test: with everything that a wrapper (strace, a shell) started in the session we made."""
+        if self.process.poll() is None:  # not reaped, so the number is still its own
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
 
@@ -321,7 +335,7 @@ class Hosts:
 
     def close(self):
         for process in reversed(self.processes):
-            process.kill()
+            process.end()
         for backend in self.backends:
             backend.close()
         for cleanup in reversed(self.cleanups):
