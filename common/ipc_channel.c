@@ -122,6 +122,7 @@ static bool channel_receive(struct ipc_channel *ch)
     trace(ch, "<", type, &message);
 
     bool freed = false;
+    /* cppcheck-suppress autoVariables ; it is taken back below, before it ends */
     ch->freed = &freed;
     in_use = true;
     ch->handlers->message(ch->arg, type, &message, fd);

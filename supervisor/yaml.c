@@ -219,7 +219,7 @@ static enum status take_mapping(struct reader *r)
 {
     while (next(r) == OK && r->event.type != YAML_MAPPING_END_EVENT) {
         struct origin origin = here(r);
-        const char *key = NULL;
+        const char *key = "";
         if (refuse_magic(r, NULL) != OK)
             return ERR_CONFIG;
         if (r->event.type != YAML_SCALAR_EVENT)
@@ -243,7 +243,8 @@ static enum status take_mapping(struct reader *r)
 
 static enum status take_stream(struct reader *r)
 {
-    if (next(r) != OK || next(r) != OK) /* start of the stream, then of the first document */
+    /* NOLINTNEXTLINE(misc-redundant-expression): start of the stream, then of the first document */
+    if (next(r) != OK || next(r) != OK)
         return ERR_CONFIG;
     if (r->event.type == YAML_STREAM_END_EVENT)
         return OK; /* an empty file, or only comments */
@@ -261,7 +262,8 @@ static enum status take_stream(struct reader *r)
         return loader_fail(r->loader, &origin, NULL, "must be \"key: value\" lines, not %s",
                            kind_name(r->event.type));
     }
-    if (next(r) != OK || next(r) != OK) /* end of the document, then of the stream */
+    /* NOLINTNEXTLINE(misc-redundant-expression): end of the document, then of the stream */
+    if (next(r) != OK || next(r) != OK)
         return ERR_CONFIG;
     if (r->event.type != YAML_STREAM_END_EVENT) {
         origin = here(r);

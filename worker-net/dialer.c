@@ -34,7 +34,7 @@ static void session_free(struct dial_session *s)
 /* Later, in its own turn: whoever answers may still be at work for this session. */
 static void tick_soon(int milliseconds)
 {
-    struct timeval delay = {.tv_usec = milliseconds * 1000};
+    struct timeval delay = {.tv_usec = (suseconds_t)milliseconds * 1000};
     if (evtimer_pending(dialer.tick, NULL) == 0 || milliseconds == 0)
         (void)evtimer_add(dialer.tick, &delay);
 }

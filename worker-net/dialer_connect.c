@@ -35,7 +35,7 @@ struct connect_job {
     void *arg;
 };
 
-static const struct timeval stagger = {.tv_usec = DIAL_STAGGER_MS * 1000};
+static const struct timeval stagger = {.tv_usec = (suseconds_t)DIAL_STAGGER_MS * 1000};
 
 /* Which of two failures tells more: something answered, over silence, over no way to get there. */
 static int error_rank(int error)
@@ -229,7 +229,7 @@ static struct connect_job *job_new(struct event_base *base, const struct dial_ad
     *job = (struct connect_job){.base = base, .addresses = *addresses, .next = 1, .done = done, .arg = arg};
     for (unsigned i = 0; i < DIAL_ADDRESSES_MAX; i++)
         job->attempts[i] = (struct attempt){.job = job, .index = i, .fd = -1};
-    struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = (timeout_ms % 1000) * 1000};
+    struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000};
     job->stagger = evtimer_new(base, on_stagger, job);
     job->deadline = evtimer_new(base, on_deadline, job);
     if (job->stagger == NULL || job->deadline == NULL || evtimer_add(job->deadline, &limit) != 0) {

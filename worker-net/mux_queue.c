@@ -90,7 +90,7 @@ void fifo_drop(struct frame_fifo *f, size_t len)
     if (f->start < f->end)
         return;
     f->start = f->end = 0;
-    if (f->cap > 64 * FIFO_FIRST) /* a burst is over: give its memory back */
+    if (f->cap > (size_t)64 * FIFO_FIRST) /* a burst is over: give its memory back */
         fifo_clear(f);
 }
 

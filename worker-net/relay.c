@@ -265,7 +265,7 @@ enum status relay_start_records(struct relay *r, struct mux *mux, struct relay_k
 
 void relay_finish(struct relay *r, bool orderly, uint16_t close_code, const char *reason, uint32_t timeout_ms)
 {
-    struct timeval tv = {timeout_ms / 1000, (timeout_ms % 1000) * 1000};
+    struct timeval tv = {timeout_ms / 1000, (suseconds_t)(timeout_ms % 1000) * 1000};
 
     if (r->mode == RELAY_FINISHING || r->mode == RELAY_ENDED)
         return;

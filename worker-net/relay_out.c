@@ -15,7 +15,7 @@
 #include "worker-net/relay_private.h"
 
 /* Records that stay in reserve under a key's hard limit, for the last words. */
-#define LIMIT_RESERVE (2u * RELAY_SLOTS)
+#define LIMIT_RESERVE ((size_t)2u * RELAY_SLOTS)
 
 enum status relay_raw_put(struct relay *r, const void *data, size_t len)
 {

@@ -92,16 +92,14 @@ enum status stream_spill_append(struct stream_spill **spill, const void *data, s
     else
         s->last->next = more;
     s->bytes += len;
-    while (len > 0) {
-        struct chunk *c = s->last;
+    for (struct chunk *c = s->last; c != NULL && len > 0; c = c->next) {
         size_t n = c->cap - c->end;
         n = n < len ? n : len;
         memcpy(c->data + c->end, p, n);
         c->end += (uint32_t)n;
         p += n;
         len -= n;
-        if (c->next != NULL)
-            s->last = c->next;
+        s->last = c;
     }
     *spill = s;
     return OK;
