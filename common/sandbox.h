@@ -70,7 +70,7 @@ enum status sandbox_allow_bind(struct sandbox_spec *spec, uint16_t port);
 enum status sandbox_allow_resolver(struct sandbox_spec *spec);
 
 /*
- * What starting any worker takes: the dynamic loader, libraries, OpenSSL's and the resolver's files,
+ * What starting any worker takes: the dynamic loader, libraries, OpenSSL's files (not the resolver's),
  * /dev/null. For the supervisor, which adds the directory of the executables (READ | EXECUTE), its own files,
  * and every file that a worker's preload reads, because Landlock rules are inherited over exec.
  */

@@ -75,7 +75,5 @@ enum status sandbox_allow_runtime(struct sandbox_spec *spec)
         status = allow_all(spec, data, sizeof data / sizeof data[0], ACCESS_READ);
     if (status == OK)
         status = sandbox_allow_path(spec, "/dev/null", ACCESS_READ | ACCESS_WRITE);
-    if (status == OK)
-        status = sandbox_allow_resolver(spec);
     return status;
 }

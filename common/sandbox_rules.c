@@ -59,6 +59,7 @@ enum {
     ALLOW3(socket, roles, INT(0, family), BITS(1, 0xf, kind), INT(2, protocol))
 #define GETSOCKOPT(roles, level) ALLOW1(getsockopt, roles, INT(1, level))
 #define SETSOCKOPT(roles, level, option) ALLOW2(setsockopt, roles, INT(1, level), INT(2, option))
+#define PRCTL(what) ALLOW1(prctl, SUPERVISOR, INT(0, what))
 #define FCNTL(roles, command) ALLOW1(fcntl, roles, INT(1, command))
 #define IOCTL(roles, request) ALLOW1(ioctl, roles, INT(1, request))
 
@@ -92,7 +93,7 @@ const struct sandbox_rule sandbox_rules[] = {
     ALLOW(getuid, WORKERS), ALLOW(geteuid, WORKERS), ALLOW(getgid, WORKERS), ALLOW(getegid, WORKERS),
     ALLOW(clock_gettime, WORKERS), ALLOW(clock_getres, WORKERS), ALLOW(gettimeofday, WORKERS),
     ALLOW(time, WORKERS), ALLOW(getrandom, WORKERS), ALLOW(sysinfo, WORKERS), ALLOW(getrusage, WORKERS),
-    REFUSE1(prctl, WORKERS, EINVAL, INT(0, PR_SET_VMA)),
+    REFUSE1(prctl, WORKERS | SUPERVISOR, EINVAL, INT(0, PR_SET_VMA)),
 
     /* ---- memory: anonymous, private, never code ---- */
     ALLOW(brk, WORKERS), ALLOW(munmap, WORKERS), ALLOW(mremap, WORKERS), ALLOW(madvise, WORKERS),
@@ -149,27 +150,28 @@ const struct sandbox_rule sandbox_rules[] = {
     ALLOW(unlink, SUPERVISOR), ALLOW(rename, SUPERVISOR), ALLOW(mkdir, SUPERVISOR), ALLOW(mkdirat, SUPERVISOR),
     ALLOW(rmdir, SUPERVISOR), ALLOW(chmod, SUPERVISOR), ALLOW(fchmodat, SUPERVISOR), ALLOW(chown, SUPERVISOR),
     ALLOW(lchown, SUPERVISOR), ALLOW(fchown, SUPERVISOR), ALLOW(fchownat, SUPERVISOR), ALLOW(umask, SUPERVISOR),
-    ALLOW(fallocate, SUPERVISOR), ALLOW(fadvise64, SUPERVISOR), ALLOW(utimensat, SUPERVISOR),
-    ALLOW(statfs, SUPERVISOR), ALLOW(fstatfs, SUPERVISOR), ALLOW(fcntl, SUPERVISOR),
-    ALLOW(mmap, SUPERVISOR), ALLOW(mprotect, SUPERVISOR), ALLOW(msync, SUPERVISOR),
-    ALLOW(epoll_create1, SUPERVISOR), ALLOW(timerfd_create, SUPERVISOR), ALLOW(timerfd_settime, SUPERVISOR),
+    ALLOW(fallocate, SUPERVISOR), ALLOW(fadvise64, SUPERVISOR), ALLOW(statfs, SUPERVISOR),
+    ALLOW(fstatfs, SUPERVISOR), FCNTL(SUPERVISOR, F_DUPFD), FCNTL(SUPERVISOR, F_GETLK),
+    FCNTL(SUPERVISOR, F_SETLKW), FCNTL(SUPERVISOR, F_OFD_GETLK),
+    ALLOW(mmap, SUPERVISOR), ALLOW(mprotect, SUPERVISOR), ALLOW(epoll_create1, SUPERVISOR),
     ALLOW(eventfd2, SUPERVISOR), ALLOW(pipe2, SUPERVISOR), ALLOW(dup, SUPERVISOR), ALLOW(dup2, SUPERVISOR),
     ALLOW(dup3, SUPERVISOR), ALLOW(close_range, SUPERVISOR), ALLOW(newfstatat, SUPERVISOR),
     ALLOW1(socket, SUPERVISOR, INT(0, AF_UNIX)),
     ALLOW(bind, SUPERVISOR), ALLOW(listen, SUPERVISOR),
-    ALLOW(setsockopt, SUPERVISOR), ALLOW(getsockopt, SUPERVISOR),
+    SETSOCKOPT(SUPERVISOR, SOL_SOCKET, SO_REUSEADDR), SETSOCKOPT(SUPERVISOR, IPPROTO_IPV6, IPV6_V6ONLY),
     IOCTL(SUPERVISOR, TCGETS), IOCTL(SUPERVISOR, TIOCGWINSZ),
     ALLOW1(clone, SUPERVISOR, WITHOUT(0, NEW_NAMESPACES)), ALLOW(vfork, SUPERVISOR), ALLOW(fork, SUPERVISOR),
     ALLOW(execve, SUPERVISOR), ALLOW(wait4, SUPERVISOR), ALLOW(waitid, SUPERVISOR),
-    /* A signal to one process, never to a group or to everybody. */
+    /* Never to everybody or to another group; with Landlock's scope to the own children alone. */
     ALLOW1(kill, SUPERVISOR, WITHOUT(0, 0x80000000u)), ALLOW(tgkill, SUPERVISOR),
-    ALLOW(pidfd_open, SUPERVISOR), ALLOW(pidfd_send_signal, SUPERVISOR),
-    ALLOW(setsid, SUPERVISOR), ALLOW(setpgid, SUPERVISOR), ALLOW(getpgrp, SUPERVISOR),
-    ALLOW(getrlimit, SUPERVISOR), ALLOW(setrlimit, SUPERVISOR), ALLOW(prlimit64, SUPERVISOR),
+    ALLOW(getrlimit, SUPERVISOR), ALLOW(setrlimit, SUPERVISOR), ALLOW1(prlimit64, SUPERVISOR, INT(0, 0)), /* its own only */
     /* What a fresh executable calls before its own main(). */
     ALLOW(arch_prctl, SUPERVISOR), ALLOW(set_tid_address, SUPERVISOR), ALLOW(sigaltstack, SUPERVISOR),
     /* What sandbox_enter() calls in a worker; the capabilities decide what it can do. */
-    ALLOW(prctl, SUPERVISOR), ALLOW(chroot, SUPERVISOR), ALLOW(chdir, SUPERVISOR), ALLOW(capget, SUPERVISOR),
+    PRCTL(PR_SET_PDEATHSIG), PRCTL(PR_SET_DUMPABLE), PRCTL(PR_SET_NO_NEW_PRIVS), PRCTL(PR_GET_NO_NEW_PRIVS),
+    PRCTL(PR_CAPBSET_READ), PRCTL(PR_CAPBSET_DROP), PRCTL(PR_CAP_AMBIENT), PRCTL(PR_GET_SECCOMP),
+    PRCTL(PR_SET_SECCOMP), PRCTL(PR_SET_NAME), PRCTL(PR_GET_SECUREBITS),
+    ALLOW(chroot, SUPERVISOR), ALLOW(chdir, SUPERVISOR), ALLOW(capget, SUPERVISOR),
     ALLOW(capset, SUPERVISOR), ALLOW(setgroups, SUPERVISOR), ALLOW(getgroups, SUPERVISOR),
     ALLOW(setresuid, SUPERVISOR), ALLOW(setresgid, SUPERVISOR), ALLOW(getresuid, SUPERVISOR),
     ALLOW(getresgid, SUPERVISOR), ALLOW(seccomp, SUPERVISOR), ALLOW(landlock_create_ruleset, SUPERVISOR),

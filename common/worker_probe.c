@@ -50,6 +50,22 @@ static const char *env(const char *name)
     return value != NULL ? value : "/nonexistent";
 }
 
+/* A new name in the directory that everybody may write to. */
+static const char *scratch(const char *what)
+{
+    static char path[300];
+    (void)snprintf(path, sizeof path, "%s/%s-%d", env("SCRATCH"), what, getpid());
+    return path;
+}
+
+static int create_and_remove(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    if (fd >= 0)
+        (void)unlink(path);
+    return fd;
+}
+
 static pid_t sibling(void)
 {
     int pid = atoi(env("PID"));

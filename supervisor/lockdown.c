@@ -81,6 +81,8 @@ static enum status allow_all(const struct supervisor *s, struct sandbox_spec *sp
     };
 
     enum status result = sandbox_allow_runtime(spec);
+    if (result == OK && (!server || c->kubernetes)) /* the dialer and the Kubernetes worker look up names */
+        result = sandbox_allow_resolver(spec);
     for (size_t i = 0; result == OK && i < sizeof paths / sizeof paths[0]; i++)
         result = allow(spec, paths[i].path, paths[i].access);
     for (size_t i = 0; result == OK && i < sizeof files / sizeof files[0]; i++)

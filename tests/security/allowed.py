@@ -12,7 +12,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 DOCUMENT = ROOT / "docs/sandbox.md"
-ROLES = ("crypto", "server-session", "client-session", "dialer", "admin", "k8s")
+ROLES = ("crypto", "server-session", "client-session", "dialer", "admin", "k8s", "supervisor")
 LANDLOCK = ("full", "abi2", "none")
 BEGIN = "<!-- allowed: made by tests/security/allowed.py --update -->"
 END = "<!-- end of allowed -->"

@@ -6,8 +6,11 @@ stands there must not be refused: the table is what the roles can do, neither mo
 """
 import concurrent.futures
 import os
+import shutil
 import signal
 import socket
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,43 @@ def outcome(role, den, landlock, number, environment):
             listener.close()
 
 
+def supervisor_outcome(state, landlock, number, environment):
+    """The same for the real `wormhole listen`, where its event loop would begin."""
+    with tempfile.TemporaryDirectory(prefix="wormhole-sup-") as directory:
+        shutil.copytree(state, directory + "/state")
+        # In a mount namespace of its own: should a wall be missing, the machine that runs the tests keeps its mounts.
+        done = subprocess.run(
+            ["/usr/bin/unshare", "-m", "sh", "-c", 'LD_PRELOAD="$PROBE" exec "$0" "$@"', BIN / "wormhole", "--state-dir",
+             directory + "/state", "--control-socket", directory + "/state/c.sock", "--landlock-max",
+             str(LANDLOCK[landlock]), "listen", "--host", "127.0.0.1", "--port", "0", "--admin-port", "0"],
+            env={**os.environ, **environment, "PROBE": str(PROBES / "supervisor-probe.so"),
+                 "WORMHOLE_PROBE_NUMBER": str(number)}, capture_output=True, text=True, timeout=60, check=False)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("probe ")]
+    if done.returncode in (-signal.SIGSYS, -signal.SIGSEGV):
+        return "killed"
+    if not lines and NAMES[number - 1].startswith("exec"):
+        return "allowed: became another program"
+    assert len(lines) == 1, f"{NAMES[number - 1]}: exit {done.returncode}: {done.stderr}"
+    return lines[0].split(maxsplit=2)[2]
+
+
+@pytest.mark.parametrize("landlock", LANDLOCK)
+def test_every_wall_of_the_supervisor(den, outside, landlock):
+    """It keeps what starting and caging workers takes, and that is in the list too; the rest is refused."""
+    key = den.keys / "wormhole-probe-key"
+    key.write_text("key")
+    state = den.path / "template"
+    if not state.exists():
+        state.mkdir()
+    with workers.sibling(0) as pid:
+        environment = {"WORMHOLE_PROBE_" + name: str(value) for name, value in dict(
+            PID=pid, DATABASE=den.database, KEY=key, SECRET=den.secret, SCRATCH=den.scratch, **outside).items()}
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            results = dict(zip(NAMES, pool.map(
+                lambda number: supervisor_outcome(state, landlock, number, environment), range(1, len(NAMES) + 1))))
+    judge("supervisor", landlock, results)
+
+
 def running_abi():
     return min(7, int(os.environ.get("WORMHOLE_LANDLOCK_ABI", "7")))
 
@@ -92,10 +132,15 @@ def test_every_wall(den, outside, role, landlock):
     os.chmod(key, 0o600)
     with workers.sibling(den.uid(role)) as pid:
         environment = {"WORMHOLE_PROBE_" + name: str(value) for name, value in dict(
-            PID=pid, DATABASE=den.database, KEY=key, SECRET=den.secret, **outside).items()}
+            PID=pid, DATABASE=den.database, KEY=key, SECRET=den.secret, SCRATCH=den.scratch, **outside).items()}
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             results = dict(zip(NAMES, pool.map(
                 lambda number: outcome(role, den, landlock, number, environment), range(1, len(NAMES) + 1))))
+    judge(role, landlock, results)
+
+
+def judge(role, landlock, results):
+    """What succeeded against what may; every difference fails."""
     succeeded = {name for name, result in results.items() if result.startswith("allowed")}
     expected = allowed.table()[role, landlock]
     breaches = {name: results[name] for name in succeeded - expected}

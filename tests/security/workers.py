@@ -46,6 +46,7 @@ class Den:
         os.chmod(self.database, 0o600)
         self.secret = self.path / "secret"
         self.secret.write_text("readable by all, in no worker's list")
+        self.scratch = self._directory("scratch", 0, 0o1777)
         self.kubeconfig = self.path / "kubeconfig"
         self.kubeconfig.write_text(json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "c",

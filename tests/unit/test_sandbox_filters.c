@@ -157,15 +157,16 @@ static const struct argument_case cases[] = {
     /* options */
     {SYS_setsockopt, {-1, IPPROTO_TCP, TCP_NODELAY, 0, 0}, NETWORK | WHO_SUPERVISOR},
     {SYS_setsockopt, {-1, SOL_SOCKET, SO_LINGER, 0, 0}, NETWORK | WHO_SUPERVISOR},
-    {SYS_setsockopt, {-1, IPPROTO_TCP, TCP_ULP, 0, 0}, WHO_SUPERVISOR},
-    {SYS_setsockopt, {-1, SOL_SOCKET, SO_ATTACH_FILTER, 0, 0}, WHO_SUPERVISOR},
-    {SYS_setsockopt, {-1, IPPROTO_IP, 64, 0, 0}, WHO_SUPERVISOR},
+    {SYS_setsockopt, {-1, SOL_SOCKET, SO_REUSEADDR, 0, 0}, WHO_SUPERVISOR},
+    {SYS_setsockopt, {-1, IPPROTO_TCP, TCP_ULP, 0, 0}, 0},
+    {SYS_setsockopt, {-1, SOL_SOCKET, SO_ATTACH_FILTER, 0, 0}, 0},
+    {SYS_setsockopt, {-1, IPPROTO_IP, 64, 0, 0}, 0},
     {SYS_getsockopt, {-1, SOL_SOCKET, SO_ERROR, 0, 0}, NETWORK | WHO_SUPERVISOR},
-    {SYS_getsockopt, {-1, IPPROTO_IP, 64, 0, 0}, WHO_SUPERVISOR},
+    {SYS_getsockopt, {-1, IPPROTO_IP, 64, 0, 0}, 0},
     /* descriptors */
     {SYS_fcntl, {-1, F_SETFL, 0}, ALL_WORKERS | WHO_SUPERVISOR},
     {SYS_fcntl, {-1, F_DUPFD_CLOEXEC, 0}, ALL_WORKERS | WHO_SUPERVISOR},
-    {SYS_fcntl, {-1, F_SETOWN, 1}, WHO_SUPERVISOR},
+    {SYS_fcntl, {-1, F_SETOWN, 1}, 0},
     {SYS_fcntl, {-1, F_SETLK, 0}, WHO_CRYPTO | WHO_SUPERVISOR},
     {SYS_ioctl, {-1, FIONREAD, 0}, NETWORK | WHO_SUPERVISOR},
     {SYS_ioctl, {-1, TIOCSTI, 0}, 0},
@@ -185,6 +186,8 @@ static const struct argument_case cases[] = {
     {SYS_kill, {-1, 0}, 0},
     {SYS_tgkill, {1, 1, 0}, WHO_SUPERVISOR},
     {SYS_prctl, {PR_SET_DUMPABLE, 1}, WHO_SUPERVISOR},
+    {SYS_prctl, {PR_SET_KEEPCAPS, 1}, 0},
+    {SYS_prctl, {PR_SET_PTRACER, -1}, 0},
     {SYS_prctl, {PR_SET_VMA, 0}, ALL_WORKERS | WHO_SUPERVISOR}, /* EINVAL */
 };
 
