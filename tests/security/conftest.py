@@ -18,6 +18,7 @@ import tunnel  # noqa: E402
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
+    setattr(item, "report_" + report.when, report)
     hosts = item.funcargs.get("hosts") if hasattr(item, "funcargs") else None
     if report.when == "call" and report.failed and hosts is not None:
         report.sections.append(("logs of the processes", hosts.report()))

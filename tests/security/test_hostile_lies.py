@@ -309,6 +309,42 @@ def test_dialer_accuses_others(dialer):
     assert client.process.poll() is None and "\x1b" not in client.log()
 
 
+# ---- a client's session ----
+
+def test_client_session_cannot_scan_the_edge(hosts):
+    """
+    A taken-over client session has a dialer and nothing else: of all numbers only the exposed app answers, nothing else
+    that listens here is ever connected to, and the server's address is given once.
+    """
+    exposed, hidden = hosts.backend(tunnel.echo), [hosts.backend(tunnel.echo) for _ in range(3)]
+    bridge = hostile.Bridge(hosts, "session")
+    server = hosts.server()
+    client = hosts.client(server, binaries=bridge.directory, apps={"web": exposed.port})
+    worker = bridge.next("session").ready()
+    dial = ipc.Channel(socket.socket(fileno=worker.told("SESSION_DIAL_CHANNEL").fd))
+    worker.told("SESSION_DIAL_CHANNEL").fd = None
+    connected = []
+    for number in [*range(0, 3000), *(b.port for b in hidden), 1 << 31, (1 << 32) - 1]:
+        dial.send("DIAL_APP", request=number, app=number)
+        answer = dial.expect("DIAL_CONNECTED", "DIAL_FAILED")
+        if answer.type == "DIAL_CONNECTED":
+            connected.append((number, answer.address))
+            os.close(answer.fd)
+        else:
+            assert answer.code == E.DIAL_UNKNOWN_APP
+    assert len(connected) == 1 and connected[0][1] == f"127.0.0.1:{exposed.port}"
+    assert [b.accepted for b in hidden] == [0, 0, 0]
+    dial.send("DIAL_SERVER", request=1)
+    answer = dial.expect("DIAL_CONNECTED")
+    assert answer.address == f"127.0.0.1:{server.port}"
+    os.close(answer.fd)
+    dial.send("DIAL_SERVER", request=2)
+    worker.wait_killed("a second DIAL_SERVER")
+    dial.close()
+    assert client.process.poll() is None
+    tally.add(walls=3000, breaches=0)
+
+
 # ---- the control socket ----
 
 def control(server):

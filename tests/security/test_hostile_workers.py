@@ -109,7 +109,7 @@ def test_session_before_approval(hosts, state):
     tunnel.wait(lambda: not crowd.server.processes("session"), "the end of all sessions")
     after = hostile.settle(pid)
     assert after[1] <= before[1] and after[0] < before[0] + 1024, f"{before} became {after}"
-    tally.add(hostile=len(crimes), losses=0)
+    tally.add(hostile=len(crimes))
 
 
 def test_session_after_approval(hosts, key):
