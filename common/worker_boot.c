@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -77,6 +78,7 @@ enum status worker_boot_process(const char **why)
     *why = "cannot prepare the descriptors";
     if (fcntl(IPC_WORKER_FD, F_SETFD, FD_CLOEXEC) != 0 || !standard_descriptors())
         return ERR_IO;
+    (void)umask(077);
     signals_ignore();
     return OK;
 }

@@ -59,6 +59,8 @@ static void figures_keep(struct connection *c)
     sum->wire_out += m->wire_out;
     sum->records_in += m->records_in;
     sum->records_out += m->records_out;
+    sum->read_calls += m->read_calls;
+    sum->write_calls += m->write_calls;
     unsigned code = c->end_known && c->end_code < END_CODE_COUNT ? c->end_code : END_INTERNAL;
     if (c->opened_ms != 0)
         sum->sessions_ended[code]++;
@@ -227,7 +229,9 @@ void connections_totals(const struct supervisor *s, struct connection_totals *ou
                                       .wire_in = sum->wire_in,
                                       .wire_out = sum->wire_out,
                                       .records_in = sum->records_in,
-                                      .records_out = sum->records_out};
+                                      .records_out = sum->records_out,
+                                      .read_calls = sum->read_calls,
+                                      .write_calls = sum->write_calls};
     TAILQ_FOREACH(c, &s->connections, link)
     {
         if (c->opened_ms != 0)
@@ -246,6 +250,8 @@ void connections_totals(const struct supervisor *s, struct connection_totals *ou
         out->wire_out += c->stats.wire_out;
         out->records_in += c->stats.records_in;
         out->records_out += c->stats.records_out;
+        out->read_calls += c->stats.read_calls;
+        out->write_calls += c->stats.write_calls;
         out->buffered += c->stats.buffered;
     }
 }

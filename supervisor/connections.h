@@ -94,7 +94,7 @@ struct connection_totals {
     size_t open, pending, half_open;
     uint32_t streams;
     uint64_t streams_total, streams_refused, streams_reset, bytes_in, bytes_out, wire_in, wire_out;
-    uint64_t records_in, records_out, buffered;
+    uint64_t records_in, records_out, read_calls, write_calls, buffered;
 };
 void connections_totals(const struct supervisor *s, struct connection_totals *out);
 

@@ -228,6 +228,9 @@ static void collect_traffic(struct collection *c)
     put_both(c, METRIC_FAMILY_BYTES, t->bytes_in, t->bytes_out);
     put_both(c, METRIC_FAMILY_WIRE_BYTES, t->wire_in, t->wire_out);
     put_both(c, METRIC_FAMILY_RECORDS, t->records_in, t->records_out);
+    begin(c, METRIC_FAMILY_SYSTEM_CALLS);
+    put(c, "call", "read", t->read_calls);
+    put(c, "call", "write", t->write_calls);
     put_one(c, METRIC_FAMILY_BUFFERED, t->buffered);
     begin(c, METRIC_FAMILY_RTT_BUCKET);
     uint64_t below = 0;

@@ -82,6 +82,7 @@ struct counters {
     /* of connections that ended; live ones are added from their last SESSION_STATS: connections_totals() */
     uint64_t streams_total, streams_refused, streams_reset;
     uint64_t bytes_in, bytes_out, wire_in, wire_out, records_in, records_out;
+    uint64_t read_calls, write_calls;
 };
 
 /* A module's part of the struct is behind a pointer when nobody else has business with it. */

@@ -85,13 +85,13 @@ static void exit_log(struct worker_process *w, enum worker_exit why)
                        number == SIGSYS ? ": it tried what its seccomp filter forbids" : "");
         log_line(LEVEL_ERROR, &from, "crashed: %s", w->reason);
     } else if (why == WORKER_EXIT_ERROR) {
-        if (code == 127 || code == 126)
+        if (code == 127) /* the dynamic loader */
             (void)snprintf(w->reason, sizeof w->reason, "%s/%s could not be executed", workers_directory(),
                            worker_executable(w->role));
         else if (w->reason[0] == '\0')
             (void)snprintf(w->reason, sizeof w->reason, "exit code %d", code);
         /* A session says itself why it ended; the connection's owner logs that. */
-        log_line(w->role == ROLE_SESSION && code < 126 ? LEVEL_DEBUG : LEVEL_ERROR, &from, "ended: %s",
+        log_line(w->role == ROLE_SESSION && code != 127 ? LEVEL_DEBUG : LEVEL_ERROR, &from, "ended: %s",
                  w->reason);
     } else {
         log_line(LEVEL_DEBUG, &from, "ended: %s", worker_exit_text(why));

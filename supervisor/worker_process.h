@@ -53,11 +53,14 @@ struct worker_process {
 };
 
 /*
- * Starts one worker: pair, fork, exec, WORKER_SETUP, handlers->setup, WORKER_BEGIN. NULL with a log line when
+ * Starts one worker: pair, process, WORKER_SETUP, handlers->setup, WORKER_BEGIN. NULL with a log line when
  * the kernel refuses. `argument` (or NULL) becomes argv[2], for `ps`.
  */
 struct worker_process *worker_start(struct supervisor *s, enum role role, const char *argument,
                                     const struct worker_handlers *handlers, void *arg);
+
+/* Whether the role's executable is there. false: starting it would fail however often it is tried. */
+bool worker_can_run(enum role role);
 
 /* Asks it to end within drain_ms (enum end_code, reason for the peer), kills it a little later. */
 void worker_stop(struct worker_process *w, uint32_t drain_ms, enum end_code code, const char *reason);

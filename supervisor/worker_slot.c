@@ -57,7 +57,7 @@ static bool is_fatal(const struct worker_slot *slot, const struct worker_process
     if (slot->was_ready || why != WORKER_EXIT_ERROR)
         return false;
     int code = WEXITSTATUS(w->exit_status);
-    return code == EXIT_NOT_PERMITTED || code == EXIT_BAD_CONFIG || code == EXIT_UNAVAILABLE || code >= 126;
+    return code == EXIT_NOT_PERMITTED || code == EXIT_BAD_CONFIG || code == EXIT_UNAVAILABLE || code == 127;
 }
 
 static void on_gone(struct worker_process *w, enum worker_exit why, void *arg)
@@ -75,7 +75,7 @@ static void on_gone(struct worker_process *w, enum worker_exit why, void *arg)
     if (is_fatal(slot, w, why)) {
         int code = WEXITSTATUS(w->exit_status);
         sup_error("the %s worker cannot start: see its message above", role_name(slot->role));
-        supervisor_exit(s, code >= 126 ? EXIT_UNAVAILABLE : code);
+        supervisor_exit(s, code == 127 ? EXIT_UNAVAILABLE : code);
         return;
     }
     if (clock_mono_ms() - w->started_ms >= GOOD_MS)
@@ -102,9 +102,14 @@ static void slot_start(struct worker_slot *slot)
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
+    struct worker_slot *slot = arg;
+
     (void)fd;
     (void)what;
-    slot_start(arg);
+    if (!slot->started && !worker_can_run(slot->role)) /* the installation is broken; it was said */
+        supervisor_exit(slot->supervisor, EXIT_UNAVAILABLE);
+    else
+        slot_start(slot);
 }
 
 struct worker_slot *worker_slot_new(struct supervisor *s, enum role role, const struct worker_handlers *owner,

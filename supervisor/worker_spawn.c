@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See worker_spawn.h. Between fork and exec only async-signal-safe calls are made; everything that needs
- * memory is prepared before.
+ * See worker_spawn.h. The C library makes the child, in memory that it shares with us until its exec.
  */
 #include "supervisor/worker_spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/ipc.h"
@@ -78,42 +77,55 @@ const char *worker_executable(enum role role)
     }
 }
 
-static void signals_reset(void)
+/*
+ * What the child does between clone and exec: descriptors 0 to 3, nothing above; the root directory. All
+ * signals have their default action again; what a worker ignores it ignores by itself.
+ */
+static int actions_fill(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, int channel,
+                        int null)
 {
-    struct sigaction fresh = {.sa_handler = SIG_DFL};
+    sigset_t all;
     sigset_t none;
 
-    for (int number = 1; number < NSIG; number++) {
-        if (number != SIGKILL && number != SIGSTOP)
-            (void)sigaction(number, &fresh, NULL);
-    }
-    /* A peer that is gone must be an error code, not a death. */
-    fresh.sa_handler = SIG_IGN;
-    (void)sigaction(SIGPIPE, &fresh, NULL);
+    (void)sigfillset(&all);
     (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    int failed = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+    if (failed == 0)
+        failed = posix_spawnattr_setsigdefault(attributes, &all);
+    if (failed == 0)
+        failed = posix_spawnattr_setsigmask(attributes, &none);
+    if (failed == 0)
+        failed = posix_spawn_file_actions_adddup2(actions, null, STDIN_FILENO);
+    if (failed == 0)
+        failed = posix_spawn_file_actions_adddup2(actions, null, STDOUT_FILENO);
+    if (failed == 0) /* the same number: only its close-on-exec flag goes */
+        failed = posix_spawn_file_actions_adddup2(actions, channel, IPC_WORKER_FD);
+    if (failed == 0)
+        failed = posix_spawn_file_actions_addclosefrom_np(actions, IPC_WORKER_FD + 1);
+    if (failed == 0)
+        failed = posix_spawn_file_actions_addchdir_np(actions, "/");
+    return failed;
 }
 
-/* The child: never returns. A failure shows as exit code 126 (descriptors) or 127 (exec). */
-__attribute__((noreturn)) static void child_exec(const char *path, char **argv, char **env, int channel,
-                                                 int null)
+/* posix_spawn() does not copy our page tables, which fork() does for every connection. Returns 0 or an errno.
+ */
+static int spawn(const char *path, char **argv, char **env, int channel, int null, pid_t *pid)
 {
-    signals_reset();
-    if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
-        _exit(126);
-    if (channel == IPC_WORKER_FD) {
-        if (fcntl(channel, F_SETFD, 0) != 0)
-            _exit(126);
-    } else if (dup2(channel, IPC_WORKER_FD) < 0) {
-        _exit(126);
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    int failed = posix_spawn_file_actions_init(&actions);
+
+    if (failed != 0)
+        return failed;
+    failed = posix_spawnattr_init(&attributes);
+    if (failed == 0) {
+        failed = actions_fill(&actions, &attributes, channel, null);
+        if (failed == 0)
+            failed = posix_spawn(pid, path, &actions, &attributes, argv, env);
+        (void)posix_spawnattr_destroy(&attributes);
     }
-    if (close_range(IPC_WORKER_FD + 1, ~0u, 0) != 0)
-        _exit(126);
-    (void)umask(077);
-    if (chdir("/") != 0)
-        _exit(126);
-    (void)execve(path, argv, env);
-    _exit(127);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    return failed;
 }
 
 enum status worker_spawn(const char *path, enum role role, const char *argument, int channel, pid_t *pid)
@@ -124,8 +136,6 @@ enum status worker_spawn(const char *path, enum role role, const char *argument,
     char name[32];
     char role_text[16];
     char argument_text[32] = "";
-    sigset_t all;
-    sigset_t before;
 
     if (null < 0)
         null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -138,17 +148,7 @@ enum status worker_spawn(const char *path, enum role role, const char *argument,
         (void)snprintf(argument_text, sizeof argument_text, "%s", argument);
     char *argv[] = {name, role_text, argument != NULL ? argument_text : NULL, NULL};
 
-    /* No handler of ours may run in the child: it would write into the loop's own wake-up socket. */
-    (void)sigfillset(&all);
-    (void)sigprocmask(SIG_BLOCK, &all, &before);
-    pid_t child = fork();
-    if (child == 0)
-        child_exec(path, argv, env, channel, null);
-    int saved = errno;
-    (void)sigprocmask(SIG_SETMASK, &before, NULL);
-    errno = saved;
-    if (child < 0)
-        return ERR_IO;
-    *pid = child;
-    return OK;
+    int failed = spawn(path, argv, env, channel, null, pid);
+    errno = failed;
+    return failed == 0 ? OK : ERR_IO;
 }

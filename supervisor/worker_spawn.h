@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fork and exec of a worker, and what it finds when it wakes up: descriptors 0 to 3, a short environment,
+ * The start of a worker's process, and what it finds when it wakes up: descriptors 0 to 3, a short environment,
  * default signals. Nothing of the supervisor's may leak through here. Knows no message.
  */
 #ifndef WORMHOLE_SUPERVISOR_WORKER_SPAWN_H
@@ -16,7 +16,7 @@ const char *worker_executable(enum role role);
 
 /*
  * Starts `path` with channel as its descriptor 3 (the caller closes its own copy). argument (or NULL) is
- * argv[2]. ERR_IO: errno.
+ * argv[2]. ERR_IO: errno, which may be that of execve(2).
  */
 enum status worker_spawn(const char *path, enum role role, const char *argument, int channel, pid_t *pid);
 

@@ -73,6 +73,14 @@ static struct worker_process *worker_new(struct supervisor *s, enum role role, i
     return w;
 }
 
+bool worker_can_run(enum role role)
+{
+    char path[512];
+
+    (void)snprintf(path, sizeof path, "%s/%s", workers_directory(), worker_executable(role));
+    return access(path, X_OK) == 0;
+}
+
 struct worker_process *worker_start(struct supervisor *s, enum role role, const char *argument,
                                     const struct worker_handlers *handlers, void *arg)
 {
@@ -95,7 +103,7 @@ struct worker_process *worker_start(struct supervisor *s, enum role role, const 
     int saved = errno;
     (void)close(pair[1]);
     if (result != OK) {
-        sup_error("a %s worker could not be started: %s", role_name(role), strerror(saved));
+        sup_error("a %s worker could not be started (%s): %s", role_name(role), path, strerror(saved));
         worker_channel_drop(w);
         free(w);
         return NULL;

@@ -81,6 +81,10 @@ static enum status take_data(struct stream *s, const uint8_t *data, size_t len, 
         return mux_fail(m, "more data than the stream's window allows");
     s->received += len;
     s->active_s = m->now_s;
+    if (len >= MUX_SMALL)
+        m->bulk_id = s->id;
+    else if (s->id != m->bulk_id)
+        m->small_us = m->now_us;
     m->stats.bytes_in += len;
     s->account->bytes_in += len;
     s->account->changes++;

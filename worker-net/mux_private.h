@@ -11,6 +11,7 @@
 #define MUX_GATHER_PIECES 1024u /* DATA frames of one batch before it is delivered early */
 #define MUX_GATHER_STREAMS 256u
 #define MUX_LIMIT_MAX (1ull << 62) /* an absolute limit above this is nonsense */
+#define MUX_SMALL 4096u            /* bytes: data that somebody may be waiting for */
 #define MUX_ID_MAX 0xfffffff0u     /* ids end here, after two thousand million streams */
 
 enum ready_list { LIST_NONE, LIST_FRESH, LIST_BACKLOG };
@@ -72,6 +73,8 @@ struct mux {
     uint32_t window;
     uint64_t tune_mark, tune_us;
     uint64_t buffered; /* bytes in spills */
+    uint32_t bulk_id;  /* the stream that a large piece last came for */
+    uint64_t small_us; /* when a small piece last came for another one */
 
     struct stream_queue fresh, backlog; /* streams with something to read and credit to send it */
     struct stream_queue credits;        /* streams whose MAX_DATA waits */

@@ -11,7 +11,10 @@
  * what the path does. Measured on loopback: half as much costs throughput, twice as much triples the delay of
  * a request beside a bulk stream.
  */
-#define TUNE_RTTS 4u
+#define TUNE_RTTS 3u
+#define BESIDE_US 1000000u /* so long after a small piece another one is expected */
+#define BESIDE_PART 4u
+#define BESIDE_LEAST 2u
 #define TUNE_RTT_UNKNOWN 20000u /* microseconds, until a PONG has come */
 
 static uint32_t tune_span_us(const struct mux *m)
@@ -19,6 +22,20 @@ static uint32_t tune_span_us(const struct mux *m)
     uint64_t rtt = m->min_rtt_us == 0 ? TUNE_RTT_UNKNOWN : m->min_rtt_us;
 
     return rtt > UINT32_MAX / (2 * TUNE_RTTS) ? UINT32_MAX / 2 : (uint32_t)(rtt * TUNE_RTTS);
+}
+
+/*
+ * What is under way on a bulk stream is what a small answer has to wait behind. While others get small pieces,
+ * bulk streams are offered a part of their windows: still more than the path holds, as windows grow to several times
+ * that.
+ */
+static uint32_t beside_offer(const struct mux *m, uint32_t window)
+{
+    uint32_t least = m->config.stream_window / BESIDE_LEAST;
+
+    if (m->now_us - m->small_us > BESIDE_US || window <= least)
+        return window;
+    return window / BESIDE_PART > least ? window / BESIDE_PART : least;
 }
 
 /*
@@ -52,7 +69,7 @@ void window_consumed(struct stream *s, uint64_t bytes)
     }
     /* A quarter of what is offered now, not of the window: a window that is cut down could never give so
      * much. */
-    uint32_t offer = window_offer(m, s->window);
+    uint32_t offer = window_offer(m, beside_offer(m, s->window));
     uint64_t limit = s->consumed + offer;
     if (limit > s->recv_limit && limit - s->recv_limit >= offer / 4) {
         s->recv_limit = limit;

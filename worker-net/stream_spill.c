@@ -9,7 +9,7 @@
 
 #include "worker-net/stream.h"
 
-#define CHUNK_MIN 1024u
+#define CHUNK_STEP 128u
 #define CHUNK_MAX 32768u
 
 struct chunk {
@@ -23,9 +23,10 @@ struct stream_spill {
     size_t bytes;
 };
 
-static struct chunk *chunk_new(size_t want)
+/* As large as what is there already, so that a spill that grows in small steps does not end as a long list. */
+static struct chunk *chunk_new(size_t want, size_t held)
 {
-    size_t cap = (want + CHUNK_MIN - 1) / CHUNK_MIN * CHUNK_MIN;
+    size_t cap = ((want > held ? want : held) + CHUNK_STEP - 1) / CHUNK_STEP * CHUNK_STEP;
 
     if (cap > CHUNK_MAX)
         cap = CHUNK_MAX;
@@ -48,13 +49,13 @@ static void chunks_free(struct chunk *c)
 }
 
 /* Chunks for len bytes beyond what the last one still takes; NULL and *ok false when memory is out. */
-static struct chunk *chunks_new(size_t len, bool *ok)
+static struct chunk *chunks_new(size_t len, size_t held, bool *ok)
 {
     struct chunk *first = NULL, **link = &first;
 
     *ok = true;
     while (len > 0) {
-        struct chunk *c = chunk_new(len);
+        struct chunk *c = chunk_new(len, held);
         if (c == NULL) {
             chunks_free(first);
             *ok = false;
@@ -81,7 +82,7 @@ enum status stream_spill_append(struct stream_spill **spill, const void *data, s
             return ERR_NOMEM;
     }
     size_t tail = s->last == NULL ? 0 : s->last->cap - s->last->end;
-    struct chunk *more = chunks_new(len > tail ? len - tail : 0, &ok);
+    struct chunk *more = chunks_new(len > tail ? len - tail : 0, s->bytes, &ok);
     if (!ok) {
         if (*spill == NULL)
             free(s);

@@ -6,6 +6,10 @@
 #include "worker-net/websocket.h"
 
 #include <string.h>
+#if defined(__x86_64__) && __has_include(<sys/platform/x86.h>)
+#include <sys/platform/x86.h>
+#define HAS_AVX2 (CPU_FEATURE_ACTIVE(AVX2))
+#endif
 
 #include <openssl/rand.h>
 
@@ -124,17 +128,14 @@ uint8_t *websocket_header_before(uint8_t *payload, enum websocket_opcode opcode,
 }
 
 /*
- * Unaligned vectors: one AVX2 operation for each where the processor has it, else two of the baseline. Chosen
- * once, when the program is loaded.
+ * Unaligned vectors: one AVX2 operation for each where the processor has it, else two of the baseline. Asked
+ * of the C library, which knows already: a function multiversioned by the compiler executes CPUID in each
+ * process that starts, and that is a trap in a virtual machine.
  */
 typedef uint8_t lanes __attribute__((vector_size(32), aligned(1), may_alias));
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(WORMHOLE_SANITIZE)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx2", "default")))
-#else
-#define FOR_EACH_PROCESSOR
-#endif
 
-FOR_EACH_PROCESSOR void websocket_mask(uint8_t *payload, size_t len, const uint8_t mask[4])
+__attribute__((always_inline)) static inline void mask_lanes(uint8_t *payload, size_t len,
+                                                             const uint8_t mask[4])
 {
     lanes wide = {0};
     size_t i = 0;
@@ -147,6 +148,24 @@ FOR_EACH_PROCESSOR void websocket_mask(uint8_t *payload, size_t len, const uint8
     }
     for (; i < len; i++)
         payload[i] ^= mask[i & 3];
+}
+
+#ifdef HAS_AVX2
+__attribute__((target("avx2"))) static void mask_avx2(uint8_t *payload, size_t len, const uint8_t mask[4])
+{
+    mask_lanes(payload, len, mask);
+}
+#else
+#define mask_avx2 mask_lanes
+#define HAS_AVX2 false
+#endif
+
+void websocket_mask(uint8_t *payload, size_t len, const uint8_t mask[4])
+{
+    if (len >= 2 * sizeof(lanes) && HAS_AVX2)
+        mask_avx2(payload, len, mask);
+    else
+        mask_lanes(payload, len, mask);
 }
 
 enum status websocket_masks_next(struct websocket_masks *masks, uint8_t mask[4])

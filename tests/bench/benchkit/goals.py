@@ -130,6 +130,9 @@ def judge_solo(solo):
                 0.9, 1.0, smaller=False)
     if SUBJECT in solo.get("startup", {}):
         add("startup", "seconds to the first byte", solo["startup"][SUBJECT]["median"], 0.5, 0.5)
+    for direction, words in (("down", "app → user"), ("up", "user → app")):
+        for side, calls in solo.get("system_calls", {}).get(direction, {}).items():
+            add("system calls", f"per MiB, 1 stream, {words}, {side} session", calls, 16, 10)
     for key, floor, aim in (("handshakes", 300, 1000),):
         if key in solo:
             add(key, "server side, both cores, 1/s", solo[key]["per_second_all_cores"], floor, aim,

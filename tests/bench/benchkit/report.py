@@ -141,6 +141,13 @@ def solo_lines(results, markdown=False):
         table += [(str(point["peers"]), number(point["mbps"], "M"), number(point["busy_cores"]),
                    number(point["own_cores"])) for point in solo["scale_peers"]]
         lines += _block("one bulk stream on each of so many peers", table, markdown)
+    if solo.get("system_calls"):
+        words = {"down": "MiB, 1 stream, app → user", "up": "MiB, 1 stream, user → app",
+                 "request": "request, one at a time", "request_64": "request, 64 connections"}
+        table = [("for each", "server session", "client session")]
+        table += [(words[key], number(got["server"]), number(got["client"]))
+                  for key, got in solo["system_calls"].items()]
+        lines += _block("reads and writes of sockets (the sessions' own counters)", table, markdown)
     for key, title in (("handshakes", "handshakes per second"), ("approvals", "approvals per second (sqlite)")):
         if key in solo:
             table = [("", "")] + [(name.replace("_", " "), number(value, "x"))

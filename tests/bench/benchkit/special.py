@@ -125,6 +125,45 @@ def scale_peers(bench, counts, rounds):
                  [count] + [median(column) for column in zip(*samples[count])])) for count in counts]}
 
 
+class Counted(WormholeWs):
+    """One server and one client that serve their own counters."""
+
+    def prepare(self):
+        super().prepare()
+        self.metrics_ports = {"server": machine.free_port(), "client": machine.free_port()}
+
+
+def settled_calls(subject, side):
+    """Reads and writes that a side's sessions have made. They report once a second: two equal answers, a report apart."""
+    last = None
+    for _ in range(30):
+        seen = subject.metrics(side)
+        calls = sum(seen[f'wormhole_session_system_calls_total{{call="{call}"}}'] for call in ("read", "write"))
+        if calls and last is not None and calls - last < 10:    # a ping may have come between
+            return calls
+        last = calls
+        time.sleep(2.5)
+    raise RuntimeError(f"the {side} does not come to rest")
+
+
+def system_calls(bench, seconds):
+    """The sessions' own counters of reads and writes, for each MiB of one bulk stream and for each small request."""
+    subject, out = Counted(bench.kit), {}
+    try:
+        subject.start(bench.app)
+        for key, work in (("down", "down:1"), ("up", "up:1"), ("request", "request:1"), ("request_64", "request:64")):
+            before = {side: settled_calls(subject, side) for side in ("server", "client")}
+            machine.wait_until_quiet(patience=20)
+            sample = bench.kit.driver.load(subject.place, subject.endpoint, [work], subject.cpu_groups(), warmup=0,
+                                           seconds=seconds)
+            got = engine(sample, work.partition(":")[0])
+            units = got["bytes"] / 2**20 if key in ("down", "up") else got["completed"]
+            out[key] = {side: (settled_calls(subject, side) - before[side]) / units for side in before}
+    finally:
+        subject.stop()
+    return {"system_calls": out}
+
+
 def handshakes(bench, seconds):
     """Whole handshakes against a real server; what both cores could do is read from the server's CPU time."""
     program = bench.kit.wormhole_build / "bin" / "bench-handshakes"
@@ -205,6 +244,7 @@ def steps(bench, quick):
     return {
         "scale-peers": lambda: scale_peers(bench, (1, 2, 4, 8), 1 if quick else 7),
         "growth-peers": lambda: growth_peers(bench, (1, 5, 10) if quick else (1, 10, 50, 100, 200, 500)),
+        "system-calls": lambda: system_calls(bench, 1.0 if quick else 4.0),
         "handshakes": lambda: handshakes(bench, 2.0 if quick else 10.0),
         "approvals": lambda: approvals(bench, 1.0 if quick else 5.0),
     }

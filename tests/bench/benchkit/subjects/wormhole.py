@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import time
+import urllib.request
 
 from .. import machine
 from .base import Subject
@@ -30,7 +31,19 @@ class WormholeWs(Subject):
         """The command line for one side, global options first."""
         state = self.directory / side
         return [self.executable(self.kit), "--state-dir", state, "--control-socket", state / "control.sock",
-                "--log-level", "warn", *words]
+                "--log-level", "warn", *self.metrics_options(side), *words]
+
+    def metrics_options(self, side):
+        if side not in self.metrics_ports:
+            return []
+        return ["--metrics", "--metrics-host", "127.0.0.1", "--metrics-port", self.metrics_ports[side]]
+
+    def metrics(self, side):
+        """{series: value} as the side serves them."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_ports[side]}/metrics", timeout=10) as page:
+            lines = page.read().decode().splitlines()
+        return {name: float(value) for name, value in (
+            line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))}
 
     def capacity(self):
         return machine.descriptors() - 500
@@ -42,6 +55,7 @@ class WormholeWs(Subject):
         self.range_first = random.randrange(20000, 31000, 600)
         self.range_last = self.range_first + 99
         self.server_options = []
+        self.metrics_ports = {}     # side: port; empty: no metrics
         self.server = ("ws", self.place.server_address, self.port)
         self.client_options = []
         if self.secure:
@@ -65,6 +79,8 @@ class WormholeWs(Subject):
             proxy_set_header Host $host;
             proxy_read_timeout 1h;
             proxy_send_timeout 1h;
+            proxy_buffer_size 64k;
+            proxy_buffers 4 64k;
         }}
     }}
 }}"""
