@@ -133,7 +133,8 @@ enum status ipc_send_packet(int socket, const uint8_t *buf, size_t len, int fd);
 /*
  * Receives one packet into buf; *fd gets the descriptor (close-on-exec; the caller owns it) or -1. ERR_AGAIN,
  * ERR_EOF, ERR_SIZE (truncated packet), ERR_DESCRIPTOR (several descriptors or truncated control data; all
- * that came are closed), ERR_IO.
+ * that came are closed), ERR_IO. ERR_LIMIT: the packet is whole and *len is set, but this process may have no
+ * further descriptor and the kernel has dropped the one that came.
  */
 enum status ipc_recv_packet(int socket, uint8_t *buf, size_t cap, size_t *len, int *fd);
 

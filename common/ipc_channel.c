@@ -97,10 +97,15 @@ static bool channel_receive(struct ipc_channel *ch)
         channel_fail(ch, NULL);
         return false;
     }
+    bool lost = s == ERR_LIMIT && ch->handlers->takes_lost_descriptors;
+    if (lost) {
+        s = OK;
+        fd = -1;
+    }
     if (s == OK) {
         unsigned number = len >= 2 ? (unsigned)(buf[0] | buf[1] << 8) : 0;
         s = ipc_permit_check(&ch->permit, number, &why);
-        if (s == OK && (fd >= 0) != (ipc_descriptors(number) == 1))
+        if (s == OK && (fd >= 0 || lost) != (ipc_descriptors(number) == 1))
             s = ERR_DESCRIPTOR;
         if (s == OK && in_use)
             s = ERR_WRONG_STATE; /* a handler ran the loop: a defect of ours, never of the sender */
@@ -113,7 +118,10 @@ static bool channel_receive(struct ipc_channel *ch)
                 (void)close(fd);
         }
     } else {
-        (void)snprintf(reason, sizeof reason, "%s", s == ERR_IO ? strerror(errno) : status_text(s));
+        (void)snprintf(reason, sizeof reason, "%s",
+                       s == ERR_IO      ? strerror(errno)
+                       : s == ERR_LIMIT ? "no descriptor is left for what came"
+                                        : status_text(s));
     }
     if (s != OK) {
         channel_fail(ch, reason);

@@ -20,6 +20,11 @@ struct ipc_handlers {
     void (*message)(void *arg, enum message_type type, const union message *message, int fd);
     /* The other end closed (reason NULL) or broke a rule / failed (reason: English). Called once; free it then. */
     void (*closed)(void *arg, const char *reason);
+    /*
+     * A message whose descriptor was lost, because this process may have no further one, is handed over with fd
+     * -1. Without this the channel fails then.
+     */
+    bool takes_lost_descriptors;
 };
 
 /* Limits of the outgoing queue; past them ipc_channel_send() answers ERR_FULL. */

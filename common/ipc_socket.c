@@ -94,6 +94,8 @@ enum status ipc_recv_packet(int socket, uint8_t *buf, size_t cap, size_t *len, i
     enum status result = OK;
     if ((header.msg_flags & MSG_TRUNC) != 0)
         result = ERR_SIZE;
+    else if ((header.msg_flags & MSG_CTRUNC) != 0 && count == 0)
+        result = ERR_LIMIT; /* there was room for it, so it could not be installed */
     else if ((header.msg_flags & MSG_CTRUNC) != 0 || count > 1)
         result = ERR_DESCRIPTOR;
     else if (n == 0)
@@ -101,6 +103,8 @@ enum status ipc_recv_packet(int socket, uint8_t *buf, size_t cap, size_t *len, i
     if (result != OK) {
         if (got >= 0)
             (void)close(got);
+        if (result == ERR_LIMIT)
+            *len = (size_t)n;
         return result;
     }
     *len = (size_t)n;

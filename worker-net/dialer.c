@@ -61,12 +61,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         tick_soon(10);
 }
 
-/* A session that does not take its answers is not asked for more questions. */
-static void session_answer(struct dial_session *s, enum message_type type, const void *message, int fd)
+/* What could not be sent; a session that does not take its answers is not asked for more questions. */
+static void session_answered(struct dial_session *s, enum status status)
 {
-    if (s->broken)
-        return;
-    enum status status = ipc_channel_send(s->channel, type, message, fd);
     if (status != OK) {
         if (status != ERR_EOF)
             log_warn("connection %llu: cannot answer: %s", (unsigned long long)s->connection,
@@ -88,15 +85,23 @@ void session_answer_failed(struct dial_session *s, uint64_t request, enum dial_c
     va_start(args, format);
     (void)vsnprintf(m.text, sizeof m.text, format, args);
     va_end(args);
-    session_answer(s, MSG_DIAL_FAILED, &m, -1);
+    if (!s->broken)
+        session_answered(s, ipc_channel_send(s->channel, MSG_DIAL_FAILED, &m, -1));
 }
 
 void session_answer_connected(struct dial_session *s, uint64_t request, int fd,
                               const struct dial_address *address)
 {
     struct msg_dial_connected m = {.request = request};
+    if (s->broken)
+        return;
     address_text(&address->any, m.address, sizeof m.address);
-    session_answer(s, MSG_DIAL_CONNECTED, &m, fd);
+    enum status status = ipc_channel_send(s->channel, MSG_DIAL_CONNECTED, &m, fd);
+    /* No descriptor, or no memory, for it to wait in the queue? */
+    if (status == ERR_IO || status == ERR_NOMEM)
+        session_answer_failed(s, request, DIAL_LIMIT, "too many connections are being made");
+    else
+        session_answered(s, status);
 }
 
 static void on_session_message(void *arg, enum message_type type, const union message *m, int fd)

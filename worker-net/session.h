@@ -20,12 +20,14 @@
 
 /* Apps on one connection, withdrawn ones with live streams included. */
 #define SESSION_APPS_MAX 4096u
-/* Connections that the dialer is asked for at once; of them for one app, so that one that does not answer
- * stops no other. */
-#define SESSION_DIALS_MAX 2048u
+/* Connections that the dialer is asked for at once (all its answers fit into the channel's queue); of them
+ * for one app, so that one that does not answer stops no other. */
+#define SESSION_DIALS_MAX IPC_QUEUE_MESSAGES
 #define SESSION_DIALS_PER_APP 512u
 #define SESSION_ACCEPTS_PER_TURN 64u
 #define SESSION_FINISH_MS 1000u /* last words and the peer's last words */
+/* How long there may be no dialer: twice the longest pause before another is started. */
+#define SESSION_REDIAL_MS 20000u
 #define SESSION_LINGER_MS 2000u /* after them: slow readers of streams that are complete */
 
 struct event;
@@ -85,6 +87,7 @@ struct session {
 
     struct event *deadline; /* of the handshake, of draining, of lingering: one after the other */
     struct event *ping, *dead, *stats, *reap, *settle;
+    struct event *redial;   /* client: how long there may be no dialer */
     uint64_t heard_ms;      /* when the peer was last heard */
     uint64_t stats_records; /* records at the last SESSION_STATS: unchanged ones are not sent */
     uint64_t trim_records;  /* records at the last ping: no traffic since then, buffers are given back */
@@ -152,6 +155,8 @@ void session_accept_resume(struct session *s);
 enum status session_timers_new(struct session *s);
 void session_timers_free(struct session *s);
 void session_deadline(struct session *s, uint64_t ms);
+/* Client: the dialer is gone, or there is another. A session that gets none in time ends. */
+void session_dialer_gone(struct session *s, bool gone);
 void session_timers_open(struct session *s);
 void session_stats_soon(struct session *s);
 void session_stats_now(struct session *s);

@@ -20,25 +20,42 @@ static uint64_t request_of(const struct session_app *app, uint32_t stream)
 
 /* ---- streams that wait ---- */
 
-/* Room for one more id; forgets streams that ended while they waited, grows when that is not enough. */
-static enum status queue_room(struct session_app *app)
+/* How many of those that wait are still streams; their ids go to out when it is given. */
+static uint32_t queue_living(const struct session_app *app, uint32_t *out)
 {
-    struct dial_queue *q = &app->dials;
-    uint32_t kept = 0, cap = q->cap == 0 ? 64 : q->cap;
+    const struct dial_queue *q = &app->dials;
+    uint32_t n = 0;
 
-    if (q->count < q->cap)
-        return OK;
-    uint32_t *ids = malloc(2 * (size_t)cap * sizeof *ids);
-    if (ids == NULL)
-        return ERR_NOMEM;
     for (uint32_t i = 0; i < q->count; i++) {
         /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): with no capacity there is no count either */
         uint32_t id = q->ids[(q->first + i) % q->cap];
-        if (mux_find(app->session->mux, id) != NULL)
-            ids[kept++] = id;
+        if (mux_find(app->session->mux, id) == NULL)
+            continue;
+        if (out != NULL)
+            out[n] = id;
+        n++;
     }
+    return n;
+}
+
+/*
+ * Room for one more id; forgets streams that ended while they waited, and grows only when half of it is taken
+ * by living ones: opening and resetting without end must not make it grow.
+ */
+static enum status queue_room(struct session_app *app)
+{
+    struct dial_queue *q = &app->dials;
+
+    if (q->count < q->cap)
+        return OK;
+    uint32_t living = queue_living(app, NULL);
+    uint32_t cap = q->cap == 0 ? 64 : living > q->cap / 2 ? 2 * q->cap : q->cap;
+    uint32_t *ids = malloc((size_t)cap * sizeof *ids);
+    if (ids == NULL)
+        return ERR_NOMEM;
+    (void)queue_living(app, ids);
     free(q->ids);
-    *q = (struct dial_queue){.ids = ids, .count = kept, .cap = 2 * cap, .in_flight = q->in_flight};
+    *q = (struct dial_queue){.ids = ids, .count = living, .cap = cap, .in_flight = q->in_flight};
     return OK;
 }
 
@@ -122,15 +139,18 @@ static void on_message(void *arg, enum message_type type, const union message *m
     struct session *s = arg;
     bool connected = type == MSG_DIAL_CONNECTED; /* the permit table lets only this or DIAL_FAILED through */
     uint64_t request = connected ? m->dial_connected.request : m->dial_failed.request;
+    bool lost = connected && fd < 0; /* this process may have no more descriptors */
 
     if (s->phase == PHASE_ENDING) {
         if (fd >= 0)
             stream_socket_reset(fd);
     } else if (request != DIAL_SERVER_REQUEST) {
-        on_app_dialed(s, request, fd, connected ? 0 : m->dial_failed.code);
+        on_app_dialed(s, request, fd, lost ? DIAL_LIMIT : connected ? 0 : m->dial_failed.code);
     } else if (s->phase != PHASE_DIALING) {
         if (fd >= 0)
             (void)close(fd);
+    } else if (lost) {
+        session_end(s, END_CONNECT, 0, false, "no descriptor is left for the connection");
     } else if (connected) {
         session_connected(s, fd);
     } else {
@@ -147,20 +167,26 @@ static void ask_again(struct stream *stream, void *arg)
         (void)session_dial_later(session_app_of(stream->account), stream->id);
 }
 
-/* The supervisor starts another dialer and hands over a channel to it: what is not connected yet waits for
- * that. */
+/*
+ * A dialer that died is started again by the supervisor, which hands over a channel to it: what is not
+ * connected yet waits for that. One that only dropped us is not, and a fresh session is the way out.
+ */
 static void on_closed(void *arg, const char *reason)
 {
     struct session *s = arg;
     struct session_app *app;
 
-    (void)reason;
     ipc_channel_free(s->dial);
     s->dial = NULL;
+    if (reason != NULL) {
+        session_end(s, END_INTERNAL, CLOSE_INTERNAL, true, "the dialer broke the rules: %s", reason);
+        return;
+    }
     if (s->phase == PHASE_DIALING) {
         session_end(s, END_INTERNAL, CLOSE_INTERNAL, true, "the dialer went away");
         return;
     }
+    session_dialer_gone(s, true);
     s->dials_in_flight = 0;
     TAILQ_FOREACH(app, &s->apps, link)
     {
@@ -170,7 +196,8 @@ static void on_closed(void *arg, const char *reason)
         mux_each(s->mux, ask_again, s);
 }
 
-static const struct ipc_handlers handlers = {.message = on_message, .closed = on_closed};
+static const struct ipc_handlers handlers = {
+    .message = on_message, .closed = on_closed, .takes_lost_descriptors = true};
 
 static enum status channel_open(struct session *s, int fd)
 {
@@ -198,5 +225,6 @@ void session_dial_replace(struct session *s, int fd)
         session_end(s, END_INTERNAL, CLOSE_INTERNAL, true, "out of memory");
         return;
     }
+    session_dialer_gone(s, false);
     session_dial_pump(s);
 }

@@ -27,6 +27,21 @@ void session_deadline(struct session *s, uint64_t ms)
     arm(s->deadline, ms);
 }
 
+static void on_redial(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    session_end(arg, END_INTERNAL, CLOSE_INTERNAL, true, "the dialer went away and no other came");
+}
+
+void session_dialer_gone(struct session *s, bool gone)
+{
+    if (gone)
+        arm(s->redial, SESSION_REDIAL_MS);
+    else
+        (void)event_del(s->redial);
+}
+
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
     static const char *const steps[] = {
@@ -199,15 +214,16 @@ enum status session_timers_new(struct session *s)
     s->stats = evtimer_new(base, on_stats, s);
     s->reap = evtimer_new(base, on_reap, s);
     s->settle = event_new(base, -1, 0, on_settle, s);
+    s->redial = evtimer_new(base, on_redial, s);
     return s->deadline != NULL && s->ping != NULL && s->dead != NULL && s->stats != NULL && s->reap != NULL &&
-                   s->settle != NULL
+                   s->settle != NULL && s->redial != NULL
                ? OK
                : ERR_NOMEM;
 }
 
 void session_timers_free(struct session *s)
 {
-    struct event **all[] = {&s->deadline, &s->ping, &s->dead, &s->stats, &s->reap, &s->settle};
+    struct event **all[] = {&s->deadline, &s->ping, &s->dead, &s->stats, &s->reap, &s->settle, &s->redial};
 
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         if (*all[i] != NULL)

@@ -299,6 +299,32 @@ def test_dialer_answers_what_nobody_asked(dialer):
     assert [p["pid"] for p in client.processes("session")] == [pid]
 
 
+def test_dialer_drops_a_session(dialer):
+    """
+    It goes on living, so nobody starts another, and this session's users would wait for ever: the session notices, and a
+    fresh one with a channel of its own takes its place.
+    """
+    server, client, worker, channel, request = dialer
+    with socket.create_connection(("127.0.0.1", server.port)) as real:
+        channel.send("DIAL_CONNECTED", request=request, address="127.0.0.1:1", fd=real.fileno())
+    server.accept(client)
+    client.wait_connected()
+    (pid,) = [p["pid"] for p in client.processes("session")]
+    channel.close()
+    while True:
+        message = worker.channel.recv(tunnel.PATIENCE)
+        if message.type == "WORKER_PING":
+            worker.channel.send("WORKER_PONG", nonce=message.nonce)
+        elif message.type == "DIALER_SESSION":
+            break
+    fresh = ipc.Channel(socket.socket(fileno=message.fd))
+    fresh.expect("DIAL_SERVER")
+    fresh.close()
+    assert pid not in [p["pid"] for p in client.processes("session")] and client.count("crashed") == 0
+    client.wait_log("the dialer went away and no other came")
+    tally.add(hostile=1)
+
+
 def test_dialer_accuses_others(dialer):
     """It may end a session by accusing it, no more; connections that are not there are nobody's."""
     server, client, worker, channel, request = dialer

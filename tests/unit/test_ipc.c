@@ -3,11 +3,13 @@
  * The IPC codec and channel: every message of messages.def survives a round trip, no damaged packet is accepted,
  * and a sender that breaks a rule is reported. Must not test what any message means.
  */
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -300,6 +302,34 @@ static void test_two_descriptors_are_refused_and_closed(void **state)
     (void)close(pair[1]);
 }
 
+/* A message waits with a descriptor for which this process has no room. */
+static void test_a_lost_descriptor_is_told_apart(void **state)
+{
+    (void)state;
+    int pair[2], fds[2], got = -1;
+    uint8_t buf[16];
+    size_t len = 0;
+    struct rlimit before, none;
+
+    assert_int_equal(ipc_pair(pair, true), OK);
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(ipc_send_packet(pair[0], (const uint8_t *)"abc", 3, fds[0]), OK);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(ipc_recv_packet(pair[1], buf, sizeof buf, &len, &got), ERR_LIMIT);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(len, 3); /* the words have come, and are usable */
+    assert_memory_equal(buf, "abc", 3);
+    (void)close(fds[0]);
+    struct pollfd other = {.fd = fds[1], .events = POLLOUT};
+    assert_int_equal(poll(&other, 1, 0), 1);
+    assert_true((other.revents & POLLERR) != 0); /* nobody holds the other end any more */
+    (void)close(fds[1]);
+    (void)close(pair[0]);
+    (void)close(pair[1]);
+}
+
 /* Regression: an end that went away with something unread used to take its own last packet with it. */
 static void test_last_words_are_heard(void **state)
 {
@@ -334,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_channel_delivers_in_order_and_bounded),
         cmocka_unit_test(test_channel_reports_violations),
         cmocka_unit_test(test_two_descriptors_are_refused_and_closed),
+        cmocka_unit_test(test_a_lost_descriptor_is_told_apart),
         cmocka_unit_test(test_last_words_are_heard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
