@@ -101,8 +101,8 @@ class Records:
 class PeerClient:
     """An edge client. Parts of its handshake may be replaced: `make` makes the hs.Client."""
 
-    def __init__(self, port, key, path="/wh/tunnel", host="127.0.0.1", make=hs.Client, **arguments):
-        self.ws = websocket.connect(host, port)
+    def __init__(self, port, key, path="/wh/tunnel", host="127.0.0.1", make=hs.Client, source=None, **arguments):
+        self.ws = websocket.connect(host, port, source=source)
         self.ws.upgrade(f"{host}:{port}", path)
         self.hs = make(key, instance=os.urandom(16), **arguments)
         self.records = None

@@ -121,5 +121,5 @@ class Websocket:
         self.sock.close()
 
 
-def connect(host, port, timeout=30):
-    return Websocket(socket.create_connection((host, port), timeout), True)
+def connect(host, port, timeout=30, source=None):
+    return Websocket(socket.create_connection((host, port), timeout, (source, 0) if source else None), True)

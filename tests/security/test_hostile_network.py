@@ -8,6 +8,7 @@ test_crypto_server.py, broken records in test_protocol_peer.py.
 import contextlib
 import os
 import socket
+import sqlite3
 import struct
 import threading
 import time
@@ -126,8 +127,47 @@ def test_slow_strangers_do_not_hold_the_door(hosts):
     tally.add(hostile=120)
 
 
+def test_requests_without_end(hosts):
+    """
+    Proven keys by the dozen, from one address and from many, each coming again and again: so many wait as the limits say,
+    the database holds no more, the others are told to come later, and who is in notices nothing.
+    """
+    server, client = hosts.pair({"echo": hosts.backend(tunnel.echo).port}, server_flags=(
+        "--max-pending", "6", "--max-pending-per-source", "4", "--max-half-open-per-source", "1000", "--max-startups",
+        "1000:1:1000"))
+    port = server.app_port("edge1", "echo")
+    before, before_crypto = hostile.settle(server.pid), hostile.settle(server.pid_of("crypto"))
+    keys = [rsa.generate_private_key(65537, 2048) for _ in range(24)]
+    peers, declined = [], 0
+    for turn in range(3):
+        for n, key in enumerate(keys):
+            stranger = peer.PeerClient(server.port, key, name=f"other{n}",
+                                       source="127.0.0.1" if n % 2 else f"127.4.{n}.1")
+            peers.append(stranger)
+            stranger.greet()
+            try:
+                stranger.step()
+            except hs.WasDeclined:
+                declined += 1
+                stranger.close()
+        assert len(server.requests()) == 6 and tunnel.works(port)
+    assert declined == 3 * (24 - 6)
+    with sqlite3.connect(f"file:{server.state}/wormhole.db?mode=ro", uri=True) as db:
+        assert db.execute("SELECT count(*) FROM peers WHERE status='pending'").fetchone() == (6,)
+    db.close()
+    assert hostile.memory_kib(server.pid) < before[0] + 2048
+    for stranger in peers:
+        with contextlib.suppress(OSError):
+            stranger.close()
+    tunnel.wait(lambda: len(server.processes("session")) == 1, "the strangers' end")
+    after, after_crypto = hostile.settle(server.pid), hostile.settle(server.pid_of("crypto"))
+    assert after[1] <= before[1] and after_crypto[1] <= before_crypto[1] and after_crypto[0] < before_crypto[0] + 2048
+    is_calm(server.pid)
+    tally.add(hostile=72)
+
+
 def test_strangers_come_and_go(hosts):
-    """A thousand connections that are dropped at once, some reset: nothing is left of them."""
+    """Ten thousand connections that are dropped at once, some reset: nothing is left of them."""
     server = hosts.server("--max-half-open-per-source", "10000", "--max-startups", "10000:1:10000")
     tunnel.wait(lambda: server.processes("crypto"), "crypto")
     crypto = server.pid_of("crypto")
@@ -144,13 +184,13 @@ def test_strangers_come_and_go(hosts):
             if n % 50 == 49:
                 tunnel.wait(lambda: len(server.processes("session")) < 25, "sessions to end")
         tunnel.wait(lambda: not server.processes("session"), "the end of all")
-    wave(250)
+    wave(500)
     before = [hostile.settle(pid) for pid in (server.pid, crypto)]
-    wave(750)
+    wave(9_500)
     after = [hostile.settle(pid) for pid in (server.pid, crypto)]
     for (memory, descriptors), (memory_then, descriptors_then) in zip(after, before):
         assert descriptors <= descriptors_then and memory < memory_then + 512, f"{before} became {after}"
-    tally.add(hostile=1000)
+    tally.add(hostile=10_000)
 
 
 # ---- an approved client that lies to the server ----
@@ -468,6 +508,86 @@ def test_server_asks_for_everything_but_the_app(trap):
     assert trap.backend.accepted == 1
     end.close()
     tally.add(walls=len(others), breaches=0)
+
+
+BATCH = 600     # of OPEN and RESET fit into one record
+
+
+def answered(records, number):
+    """A PING is answered: everything sent before it was taken."""
+    records.send(peer.frame(peer.PING, 0, u64(number)))
+    while records.next(peer.PONG)[3] != u64(number):
+        pass
+
+
+@pytest.mark.parametrize("how,streams", [("in one record", 30_000), ("when they are being dialled", 3_000)])
+def test_rapid_reset_by_a_server(trap, how, streams):
+    """
+    Streams that are opened and reset at once, as fast as the wire carries them: the client's session goes on, what it
+    takes is bounded, nothing is left over, and the next stream works.
+    """
+    end, app = trap.connected()
+    (session,) = [p["pid"] for p in trap.client.processes("session")]
+    dialer = trap.client.pid_of("dialer")
+    used = {pid: hostile.descriptors(pid) for pid in (session, dialer)}
+    rst, highest = struct.pack(">H", 1), 0
+    for first in range(2, 2 + 2 * streams, 2 * BATCH):
+        highest = first + 2 * BATCH
+        numbers = range(first, highest, 2)
+        if how == "in one record":
+            end.records.send(*[open_frame(n, app) + peer.frame(peer.RESET, n, rst) for n in numbers])
+        else:
+            end.records.send(*[open_frame(n, app) for n in numbers])
+            answered(end.records, first + 1)
+            end.records.send(*[peer.frame(peer.RESET, n, rst) for n in numbers])
+        answered(end.records, first)
+        assert hostile.memory_kib(session) < 12 * 1024, f"{hostile.memory_kib(session)} KiB after {first // 2} streams"
+    for pid in (session, dialer):
+        tunnel.wait(lambda pid=pid: hostile.descriptors(pid) <= used[pid], "the descriptors of what was reset to be closed")
+        is_calm(pid)
+    assert hostile.memory_kib(session) < 12 * 1024 and hostile.memory_kib(dialer) < 12 * 1024
+    end.records.send(open_frame(highest, app), peer.frame(peer.DATA, highest, b"still here", peer.FIN))
+    assert end.records.next(peer.OPEN_OK, peer.OPEN_FAIL)[0] == peer.OPEN_OK
+    assert end.records.stream_data(highest) == b"still here"
+    assert [p["pid"] for p in trap.client.processes("session")] == [session] and trap.client.pid_of("dialer") == dialer
+    end.close()
+    tally.add(hostile=1)
+
+
+def test_rapid_reset_by_a_client(server_and_key):
+    """A client cannot open streams; it can reset each that users open, and go on resetting what is long gone."""
+    server, key = server_and_key
+    client = connected(server, key)
+    code, endpoint = client.expose(1, b"web")
+    assert code == 0
+    (session,) = [p["pid"] for p in server.processes("session")]
+    used, port = hostile.descriptors(session), int(endpoint.rsplit(":", 1)[1])
+    rst = struct.pack(">H", 1)
+    for round_number in range(20):
+        users = [tunnel.connect(port) for _ in range(50)]
+        numbers = [client.records.next(peer.OPEN)[2] for _ in users]
+        client.records.send(*[peer.frame(peer.OPEN_OK, n, u64(65536)) * (n % 4 == 0) + peer.frame(peer.RESET, n, rst)
+                              for n in numbers])
+        for user in users:
+            with pytest.raises(ConnectionResetError):
+                user.recv(1)
+            user.close()
+        client.records.send(*[peer.frame(peer.RESET, n, rst) + peer.frame(peer.STOP_SENDING, n, rst)
+                              for n in numbers * 30])
+        answered(client.records, round_number)
+        assert hostile.memory_kib(session) < 12 * 1024, f"{hostile.memory_kib(session)} KiB"
+    tunnel.wait(lambda: hostile.descriptors(session) <= used, "the users' descriptors to be closed")
+    is_calm(session)
+    with tunnel.connect(port) as user:
+        user.sendall(b"still here")
+        number = client.records.next(peer.OPEN)[2]
+        client.records.send(peer.frame(peer.OPEN_OK, number, u64(65536)))
+        kind, _, stream, payload = client.records.next(peer.DATA)
+        assert (kind, stream, payload) == (peer.DATA, number, b"still here")
+    assert [p["pid"] for p in server.processes("session")] == [session]
+    client.close()
+    tunnel.wait(lambda: not server.processes("session"), "the session's end")
+    tally.add(hostile=1)
 
 
 def test_server_never_reads(trap):
