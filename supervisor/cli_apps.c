@@ -22,6 +22,7 @@ static const struct column columns[] = {
     {"address", NULL, COLUMN_TEXT},
     {"port", NULL, COLUMN_NUMBER},
 };
+static const char *const yields[] = {"refused", "streams_total", "bytes_in", "bytes_out", "streams", NULL};
 
 struct listing {
     struct output out;
@@ -60,6 +61,7 @@ static int apps_run(const struct args *args)
     if (cli_client_open(args, &client, &code) != OK)
         return code;
     output_begin(&listing.out, output_format_of(args), columns, sizeof columns / sizeof columns[0]);
+    listing.out.yields = yields;
     code = cli_query(client, QUERY_APPS, 0, listing.peer, app_row, &listing);
     int written = output_end(&listing.out);
     cli_client_close(client);

@@ -20,6 +20,7 @@ static const struct column columns[] = {
     {"remote", "ADDRESS", COLUMN_TEXT}, {"fingerprint", "FINGERPRINT", COLUMN_TEXT},
     {"detail", "DETAIL", COLUMN_TEXT},
 };
+static const char *const yields[] = {"fingerprint", "remote", "actor_kind", "detail", NULL};
 
 static bool list_row(void *arg, const struct store_audit_row *r)
 {
@@ -55,6 +56,7 @@ static int list_run(const struct args *args)
     if (!after_of(args, &after))
         return EXIT_USAGE_ERROR;
     output_begin(&out, output_format_of(args), columns, sizeof columns / sizeof columns[0]);
+    out.yields = yields;
     int code = audit_each(args, after, list_row, &out);
     int written = output_end(&out);
     return code != EXIT_DONE ? code : written;
@@ -90,8 +92,8 @@ static int verify_run(const struct args *args)
         {"bad_seq", NULL, COLUMN_NUMBER},
         {"last_hash", "last hash", COLUMN_TEXT},
     };
-    const struct cell cells[] = {CELL_NUMBER(v.why == NULL), CELL_NUMBER(v.check.rows), CELL_NUMBER(v.bad_seq),
-                                 CELL_TEXT(hash)};
+    const struct cell cells[] = {CELL_NUMBER(v.why == NULL), CELL_NUMBER(v.check.rows),
+                                 CELL_NUMBER(v.bad_seq), CELL_TEXT(hash)};
     int written = output_record(output_format_of(args), result, cells, sizeof result / sizeof result[0]);
     if (v.why == NULL)
         return written;

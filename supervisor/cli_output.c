@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tables, tab-separated lines and JSON on stdout. No command's knowledge is here.
+ * Lists as tab-separated lines and JSON on stdout, and single things; the table for people is in cli_table.c.
+ * No command's knowledge is here.
  */
 #include "supervisor/cli_output.h"
 
@@ -193,79 +194,13 @@ void output_row(struct output *out, const struct cell *cells)
     }
 }
 
-static size_t columns_of(const char *text)
-{
-    size_t n = 0;
-    for (; *text != '\0'; text++)
-        n += ((unsigned char)*text & 0xc0) != 0x80;
-    return n;
-}
-
-static bool is_right(enum column_kind kind)
-{
-    return kind == COLUMN_NUMBER || kind == COLUMN_BYTES || kind == COLUMN_AGE_MS;
-}
-
-static const char *state_colour(const char *text)
-{
-    static const struct {
-        const char *word, *colour;
-    } colours[] = {
-        {"approved", "\033[32m"}, {"connected", "\033[32m"}, {"listening", "\033[32m"},
-        {"ok", "\033[32m"},       {"pending", "\033[33m"},   {"waiting", "\033[33m"},
-        {"grace", "\033[33m"},    {"declined", "\033[31m"},  {"revoked", "\033[31m"},
-        {"refused", "\033[31m"},  {"failed", "\033[31m"},
-    };
-    for (size_t i = 0; i < sizeof colours / sizeof colours[0]; i++)
-        if (strncmp(text, colours[i].word, strlen(colours[i].word)) == 0)
-            return colours[i].colour;
-    return "";
-}
-
-/* One cell; the last visible one is not padded, so that lines have no blanks at their end. */
-static void print_cell(const struct output *out, size_t column, const char *text, size_t width, bool last,
-                       const char *colour)
-{
-    int pad = (int)(width - columns_of(text));
-    bool right = is_right(out->columns[column].kind);
-    if (!out->colour)
-        colour = "";
-    (void)printf("%*s%s%s%s%*s%s", right ? pad : 0, "", colour, text, colour[0] != '\0' ? "\033[0m" : "",
-                 right || last ? 0 : pad, "", last ? "\n" : "  ");
-}
-
-static void print_table(const struct output *out)
-{
-    size_t width[32] = {0}, last = 0;
-    for (size_t c = 0; c < out->n_columns && c < 32; c++) {
-        if (out->columns[c].title == NULL)
-            continue;
-        last = c;
-        width[c] = columns_of(out->columns[c].title);
-        for (size_t r = 0; r < out->n_rows; r++) {
-            size_t n = columns_of(out->cells[r * out->n_columns + c]);
-            width[c] = n > width[c] ? n : width[c];
-        }
-    }
-    for (size_t c = 0; c <= last && c < 32; c++)
-        if (out->columns[c].title != NULL)
-            print_cell(out, c, out->columns[c].title, width[c], c == last, "\033[1m");
-    for (size_t r = 0; r < out->n_rows; r++)
-        for (size_t c = 0; c <= last && c < 32; c++) {
-            const char *text = out->cells[r * out->n_columns + c];
-            const char *colour = out->columns[c].kind == COLUMN_STATE ? state_colour(text) : "";
-            if (out->columns[c].title != NULL)
-                print_cell(out, c, text, width[c], c == last, colour);
-        }
-}
-
 int output_end(struct output *out)
 {
     if (out->format == OUTPUT_JSON) {
         json_end_array(&out->json);
         out->failed |= json_finish(&out->json) != OK;
     } else if (out->format == OUTPUT_TABLE && out->n_rows > 0 && !out->failed) {
-        print_table(out);
+        output_table(out);
     }
     for (size_t i = 0; out->cells != NULL && i < out->n_rows * out->n_columns; i++)
         free(out->cells[i]);
@@ -290,8 +225,8 @@ int output_record(enum output_format format, const struct column *columns, const
         return json_finish(&json) == OK ? EXIT_DONE : EXIT_FAILED;
     }
     for (size_t i = 0; i < n; i++)
-        if (columns[i].title != NULL && columns_of(columns[i].title) > width)
-            width = columns_of(columns[i].title);
+        if (columns[i].title != NULL && output_width(columns[i].title) > width)
+            width = output_width(columns[i].title);
     for (size_t i = 0; i < n; i++) {
         output_cell_text(format, &columns[i], &cells[i], text, sizeof text);
         if (format == OUTPUT_TSV)

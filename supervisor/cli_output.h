@@ -49,6 +49,9 @@ struct output {
     char **cells; /* of the table: n_rows × n_columns texts */
     size_t room;
     struct json_writer json;
+    /* Set after output_begin(), or NULL: keys of the columns that a table spares, the first one first, where
+     * the terminal is too narrow; ended by NULL. */
+    const char *const *yields;
     bool failed; /* out of memory */
 };
 
@@ -67,6 +70,9 @@ void output_row(struct output *out, const struct cell *cells);
 /* Prints what is still held. Returns EXIT_DONE, or EXIT_FAILED when something did not work. */
 int output_end(struct output *out);
 
+/* The rows held, as a table that fits stdout's terminal (any width when it is none). */
+void output_table(const struct output *out);
+
 /* One thing: "key: value" lines, or "key<TAB>value", or a JSON object. */
 int output_record(enum output_format format, const struct column *columns, const struct cell *cells,
                   size_t n);
@@ -75,6 +81,11 @@ int output_record(enum output_format format, const struct column *columns, const
 void output_time(uint64_t unix_seconds, char *buf, size_t cap);
 void output_age(uint64_t milliseconds, char *buf, size_t cap);
 void output_bytes(uint64_t bytes, char *buf, size_t cap);
+/* Columns that a UTF-8 text takes on a terminal; those that this terminal has, 0 when it is none. */
+size_t output_width(const char *text);
+size_t output_terminal_width(int fd);
+/* A paragraph in lines of at most `room` columns (0: 80), each after `indent` blanks. */
+void output_wrapped(const char *text, size_t indent, size_t room);
 /* Adds one value of this kind to JSON. */
 void output_json_cell(struct json_writer *json, const struct column *column, const struct cell *cell);
 /* The text of a cell in the table or in TSV. */

@@ -26,6 +26,7 @@ static const struct column columns[] = {
     {"superseded_by", NULL, COLUMN_TEXT},
 };
 enum { COLUMNS = sizeof columns / sizeof columns[0] };
+static const char *const yields[] = {"remote", "fingerprint", "last_seen", NULL};
 
 /* `peers show` has room for everything. */
 static const struct column show_columns[COLUMNS] = {
@@ -72,6 +73,7 @@ static int list_run(const struct args *args)
     if (cli_client_open(args, &client, &code) != OK)
         return code;
     output_begin(&out, output_format_of(args), columns, COLUMNS);
+    out.yields = yields;
     code = cli_query(client, QUERY_PEERS, 0, NULL, list_row, &out);
     int written = output_end(&out);
     cli_client_close(client);

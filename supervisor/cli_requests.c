@@ -23,6 +23,8 @@ static const struct column columns[] = {
     {"bits", NULL, COLUMN_NUMBER},
     {"warning", NULL, COLUMN_TEXT},
 };
+/* Never what is to be compared: rather a block of lines for each. */
+static const char *const yields[] = {"first_seen", "waiting", NULL};
 
 static bool list_row(void *arg, enum message_type type, const union message *row)
 {
@@ -52,6 +54,7 @@ static int list_run(const struct args *args)
     if (cli_client_open(args, &client, &code) != OK)
         return code;
     output_begin(&out, output_format_of(args), columns, sizeof columns / sizeof columns[0]);
+    out.yields = yields;
     code = cli_query(client, QUERY_REQUESTS, 0, NULL, list_row, &out);
     int written = output_end(&out);
     cli_client_close(client);

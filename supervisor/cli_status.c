@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/sandbox.h"
 #include "common/utf8.h"
@@ -19,22 +20,29 @@ static const struct column columns[] = {
     {"pid", "PID", COLUMN_NUMBER},
     {"uid", "UID", COLUMN_NUMBER},
     {"gid", NULL, COLUMN_NUMBER},
-    {"capabilities", "CAPABILITIES", COLUMN_TEXT},
+    {"capabilities", NULL, COLUMN_TEXT}, /* in the table: with the layers, below it */
     {"capabilities_bounding", NULL, COLUMN_TEXT},
     {"no_new_privs", NULL, COLUMN_YES_NO},
     {"seccomp", "SECCOMP", COLUMN_TEXT},
-    {"landlock_abi", "LANDLOCK", COLUMN_NUMBER},
+    {"landlock_abi", NULL, COLUMN_NUMBER},
     {"uptime_ms", "UPTIME", COLUMN_AGE_MS},
     {"restarts", "RESTARTS", COLUMN_NUMBER},
     {"rss_kib", "KIB", COLUMN_NUMBER},
     {"threads", NULL, COLUMN_NUMBER},
     {"descriptors", NULL, COLUMN_NUMBER},
     {"connection", NULL, COLUMN_NUMBER},
-    {"layers", "LAYERS", COLUMN_TEXT},
+    {"layers", NULL, COLUMN_TEXT},
     {"missing", NULL, COLUMN_TEXT},
 };
 
-enum { COLUMNS = sizeof columns / sizeof columns[0] };
+enum { COLUMNS = sizeof columns / sizeof columns[0], CONFINED_MAX = 24 };
+static const char *const yields[] = {"rss_kib", "restarts", "seccomp", "uptime_ms", NULL};
+
+/* Processes that are locked up alike: one paragraph below the table. */
+struct confined {
+    char roles[120];
+    char how[600];
+};
 
 struct listing {
     enum output_format format;
@@ -42,6 +50,8 @@ struct listing {
     struct json_writer json;
     bool processes;     /* the first process row came */
     char missing[2048]; /* lines about layers that could not be had */
+    struct confined confined[CONFINED_MAX];
+    size_t n_confined;
 };
 
 static const char *seccomp_text(const struct msg_row_process *p, char *buf, size_t cap)
@@ -53,6 +63,41 @@ static const char *seccomp_text(const struct msg_row_process *p, char *buf, size
         (void)snprintf(buf + used, cap - used, "×%" PRIu32, p->seccomp_filters);
     }
     return buf;
+}
+
+/* Is the role one of the words of a list? */
+static bool role_is_listed(const char *roles, const char *role)
+{
+    size_t length = strlen(role);
+    for (const char *at = strstr(roles, role); at != NULL; at = strstr(at + 1, role))
+        if ((at == roles || at[-1] == ' ') && (at[length] == '\0' || at[length] == ','))
+            return true;
+    return false;
+}
+
+/* Remembers how this process is confined, for the paragraphs below the table. */
+static void confined_add(struct listing *listing, const struct msg_row_process *p, const char *layers,
+                         const char *capabilities)
+{
+    char how[sizeof listing->confined[0].how], landlock[40] = "";
+    if (p->landlock_abi > 0)
+        (void)snprintf(landlock, sizeof landlock, "; Landlock ABI %u", (unsigned)p->landlock_abi);
+    (void)snprintf(how, sizeof how, "%s%s; capabilities: %s", layers[0] != '\0' ? layers : "no layer",
+                   landlock, capabilities);
+    for (size_t i = 0; i < listing->n_confined; i++) {
+        struct confined *known = &listing->confined[i];
+        if (strcmp(known->how, how) != 0)
+            continue;
+        size_t used = strlen(known->roles);
+        if (!role_is_listed(known->roles, p->role))
+            (void)snprintf(known->roles + used, sizeof known->roles - used, ", %s", p->role);
+        return;
+    }
+    if (listing->n_confined == CONFINED_MAX)
+        return;
+    struct confined *fresh = &listing->confined[listing->n_confined++];
+    (void)snprintf(fresh->roles, sizeof fresh->roles, "%s", p->role);
+    (void)snprintf(fresh->how, sizeof fresh->how, "%s", how);
 }
 
 static void show_process(struct listing *listing, const struct msg_row_process *p)
@@ -84,6 +129,8 @@ static void show_process(struct listing *listing, const struct msg_row_process *
     if (listing->format == OUTPUT_TSV)
         (void)printf("process\t");
     output_row(&listing->out, cells);
+    if (listing->format == OUTPUT_TABLE)
+        confined_add(listing, p, layers, effective);
     size_t used = strlen(listing->missing);
     if (p->missing[0] != '\0' && used + 300 < sizeof listing->missing) {
         char clean[256];
@@ -117,6 +164,7 @@ static void begin_processes(struct listing *listing)
         (void)putchar('\n');
     output_begin(&listing->out, listing->format == OUTPUT_JSON ? OUTPUT_TABLE : listing->format, columns,
                  COLUMNS);
+    listing->out.yields = yields;
     if (listing->format == OUTPUT_JSON) {
         listing->out.format = OUTPUT_JSON;
         json_end_object(&listing->json);
@@ -147,6 +195,10 @@ static int end_listing(struct listing *listing)
         return json_finish(&listing->out.json) == OK ? EXIT_DONE : EXIT_FAILED;
     }
     int written = output_end(&listing->out);
+    for (size_t i = 0; i < listing->n_confined; i++) {
+        (void)printf("\nLayers of %s\n", listing->confined[i].roles);
+        output_wrapped(listing->confined[i].how, 2, output_terminal_width(STDOUT_FILENO));
+    }
     if (listing->format == OUTPUT_TABLE && listing->missing[0] != '\0') {
         (void)fflush(stdout);
         (void)fprintf(stderr, "\nNot in force:\n%s", listing->missing);
@@ -193,9 +245,11 @@ const struct cli_command cli_status = {
     .description =
         "Shows what the running server (or client) knows about itself, and each of its processes: role, "
         "peer, user, "
-        "capabilities, seccomp, Landlock and the other layers of its sandbox as the kernel reports them, "
-        "uptime and "
-        "restarts. A layer that this kernel or container could not give is listed with the reason.\n\n"
+        "seccomp, uptime and restarts; below, the layers of the sandbox and the capabilities that are in "
+        "force, "
+        "once for all processes that are confined alike. A layer that this kernel or container could not "
+        "give "
+        "is listed with the reason.\n\n"
         "In a pipe: lines that begin with \"fact\" (name, value) and with \"process\" (role, peer, pid, uid, "
         "gid, "
         "capabilities, bounding set, no_new_privs, seccomp, Landlock ABI, uptime in ms, restarts, resident "

@@ -4,6 +4,7 @@ The commands as people and scripts use them, against a real server: tables on a 
 shortened fingerprints with a question, exit codes, and what stands on standard output and what does not.
 """
 import csv
+import fcntl
 import io
 import json
 import os
@@ -11,7 +12,9 @@ import pty
 import re
 import select
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -29,9 +32,10 @@ def run(*words, env=None, **more):
 class Terminal:
     """A command on a terminal of its own; what it prints, and answers to what it asks."""
 
-    def __init__(self, *words, env=None):
+    def __init__(self, *words, env=None, width=0):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
             os.environ.update({"TERM": "xterm", **(env or {})})
             os.execv(BIN, [BIN, *map(str, words)])
         self.text = ""
@@ -198,6 +202,57 @@ def test_status_is_what_the_kernel_says(waiting):
     ours = run("--control-socket", client.control, "status", "--client").stdout
     assert "fact\tside\tclient" in ours
     assert run("--control-socket", client.control, "requests", "list").returncode in (0, 1)
+
+
+def shown_on(width, server, *words):
+    """What a command prints on a terminal of this width, without colours; not one line is wider."""
+    terminal = Terminal(*sockets(server), *words, env={"NO_COLOR": "1"}, width=width)
+    assert terminal.end() == 0
+    lines = terminal.text.splitlines()
+    said = [line for line in lines if not line.startswith(("(No room for", "Compare the"))]
+    assert max(map(len, said)) <= width, terminal.text
+    return terminal.text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_tables_fit_the_terminal(waiting, width):
+    """Columns that can be spared give way, and that is said; what an operator must compare never does."""
+    server, client = waiting
+    requests = shown_on(width, server, "requests", "list")
+    assert client.fingerprint in requests and "PAIRING CODE" in requests and "edge1" in requests
+    run(*sockets(server), "requests", "accept", client.fingerprint)
+    client.wait_connected()
+    status = shown_on(width, server, "status")
+    for role in ("supervisor", "crypto", "session", "admin"):
+        assert re.search(rf"^{role} ", status, re.M) and len(re.findall(rf"^Layers of .*\b{role}\b", status, re.M)) == 1
+    assert len(status.split("Layers of ")) <= 4, "processes that are confined alike are shown once"
+    for layer in ("rlimits", "no-new-privs", "seccomp", "capabilities:"):
+        assert layer in status.split("Layers of ")[1]
+    peers = shown_on(width, server, "peers", "list")
+    assert "edge1" in peers and "approved" in peers
+    assert ("FINGERPRINT" in peers.splitlines()[0]) == (width == 120)
+    for title in ("ADDRESS", *(("FINGERPRINT",) if width == 80 else ())):
+        assert title in peers.splitlines()[0] or re.search(rf"^\(No room for .*\b{title}\b", peers, re.M), peers
+    apps = shown_on(width, server, "apps")
+    assert re.search(r"^edge1 +echo +127\.0\.0\.1:\d+ +connected", apps, re.M), apps
+    audit = shown_on(width, server, "audit", "list")
+    assert re.search(r"\baccept\b.*\bedge1\b", audit), audit
+
+
+def test_a_narrow_terminal_gets_a_block_of_lines_for_each(waiting):
+    server, client = waiting
+    text = shown_on(72, server, "requests", "list")
+    assert re.search(rf"^FINGERPRINT +{client.fingerprint}$", text.replace("\r", ""), re.M), text
+    assert re.search(r"^PAIRING CODE +[A-Z2-7]{4}(-[A-Z2-7]{4}){3}$", text.replace("\r", ""), re.M), text
+
+
+def test_lines_for_scripts_do_not_depend_on_the_terminal(waiting):
+    server, _ = waiting
+    terminal = Terminal(*sockets(server), "status", "--output", "tsv", width=40)
+    assert terminal.end() == 0
+    rows = [line.split("\t") for line in terminal.text.splitlines() if line.startswith("process\t")]
+    assert len(rows) >= 4 and {len(row) for row in rows} == {19}
+    assert all("seccomp" in row[17] for row in rows), "the layers are the 17th column as ever"
 
 
 def test_exit_codes_and_what_to_do_next(hosts, tmp_path):
