@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See log.h. One line is formatted on the stack and written with one write(), so that lines of several processes
- * that share a terminal or a pipe do not mix. Write errors are ignored: there is nowhere to report them to.
+ * See log.h. One line is formatted on the stack and written with one write(), so that lines of several
+ * processes that share a terminal or a pipe do not mix. Write errors are ignored: there is nowhere to report
+ * them to.
  */
 #include "common/log.h"
 
@@ -92,7 +93,8 @@ static size_t utf8_length(const unsigned char *p, size_t left)
     if ((n == 3 && code < 0x800) || (n == 4 && (code < 0x10000 || code > 0x10ffff)) ||
         (code >= 0xd800 && code <= 0xdfff) || code < 0xa0)
         return 0;
-    /* Characters that change the direction of a terminal's line: they could make one line look like another. */
+    /* Characters that change the direction of a terminal's line: they could make one line look like another.
+     */
     if ((code >= 0x200e && code <= 0x200f) || (code >= 0x202a && code <= 0x202e) ||
         (code >= 0x2066 && code <= 0x2069) || code == 0x2028 || code == 0x2029)
         return 0;
@@ -177,8 +179,8 @@ static void line_json(char *line, size_t *at, enum log_level level, const struct
     char when[48];
 
     line_time(when, sizeof when);
-    line_add(line, at, "{\"time\":\"%s\",\"level\":\"%s\",\"role\":\"%s\",\"pid\":%d", when, log_level_name(level),
-             from->role, (int)from->pid);
+    line_add(line, at, "{\"time\":\"%s\",\"level\":\"%s\",\"role\":\"%s\",\"pid\":%d", when,
+             log_level_name(level), from->role, (int)from->pid);
     if (from->connection != 0)
         line_add(line, at, ",\"connection\":%llu", from->connection);
     if (from->peer != NULL && from->peer[0] != '\0')
@@ -206,9 +208,9 @@ static void line_text(char *line, size_t *at, enum log_level level, const struct
                  colour ? "\033[0m" : "");
     }
     line_add(line, at, "%s[%d]", from->role, (int)from->pid);
-    if (from->connection != 0)
+    if (from->connection != 0 && (from->in_words & SAYS_CONNECTION) == 0)
         line_add(line, at, " #%llu", from->connection);
-    if (from->peer != NULL && from->peer[0] != '\0')
+    if (from->peer != NULL && from->peer[0] != '\0' && (from->in_words & SAYS_PEER) == 0)
         line_add(line, at, " %s", from->peer);
     line_add(line, at, ": ");
     /* Quotes and backslashes are harmless in plain text: show them as they are. */

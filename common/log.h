@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Log lines of the supervisor and the command line: text, JSON, or journald-prefixed text on stderr. Workers do
- * not use this: they log through IPC (common/worker.h) and the supervisor writes their lines here with role, pid
- * and peer. Text from outside is escaped here, in one place. Must not allocate and must not block for long.
+ * Log lines of the supervisor and the command line: text, JSON, or journald-prefixed text on stderr. Workers
+ * do not use this: they log through IPC (common/worker.h) and the supervisor writes their lines here with
+ * role, pid and peer. Text from outside is escaped here, in one place. Must not allocate and must not block
+ * for long.
  */
 #ifndef WORMHOLE_COMMON_LOG_H
 #define WORMHOLE_COMMON_LOG_H
@@ -15,19 +16,23 @@
 
 enum log_format { LOG_AUTO, LOG_TEXT, LOG_JSON };
 
-/* LOG_AUTO: text with colour on a terminal (not with NO_COLOR), "<3>"-prefixed under systemd (JOURNAL_STREAM). */
+/* LOG_AUTO: text with colour on a terminal (not with NO_COLOR), "<3>"-prefixed under systemd
+ * (JOURNAL_STREAM). */
 void log_open(enum log_format format, enum log_level level);
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 bool log_level_parse(const char *text, enum log_level *level);
 const char *log_level_name(enum log_level level);
 
-/* Who speaks, for log_line(): peer may be NULL; connection 0 = none. */
+/* Who speaks, for log_line(): peer may be NULL; connection 0 = none. in_words: which of the two the message
+ * says itself, so that only JSON repeats it. */
+enum { SAYS_PEER = 1, SAYS_CONNECTION = 2 };
 struct log_source {
     const char *role;
     pid_t pid;
     const char *peer;
     unsigned long long connection;
+    unsigned in_words;
 };
 
 void log_line(enum log_level level, const struct log_source *source, const char *format, ...)

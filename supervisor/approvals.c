@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "supervisor/about.h"
 #include "supervisor/apps.h"
 #include "supervisor/judge.h"
 #include "supervisor/requests.h"
@@ -93,8 +94,8 @@ static void replace_older(struct connection *c)
         bool same_client = memcmp(other->instance, c->instance, sizeof c->instance) == 0;
         if (same_client && other->slot != c->slot)
             continue;
-        sup_info("%s came back on connection %llu, which replaces %llu", c->name,
-                 (unsigned long long)c->number, (unsigned long long)other->number);
+        sup_about(LEVEL_INFO, about_connection(c), "%s came back on connection %llu, which replaces %llu",
+                  c->name, (unsigned long long)c->number, (unsigned long long)other->number);
         connection_end(other, 0, END_REPLACED, "the same client came back on a new connection");
     }
 }
@@ -122,9 +123,10 @@ static void connection_finish(struct supervisor *s, struct connection *c)
     if (c->worker->channel != NULL)
         ipc_channel_set_state(c->worker->channel, IN_OPEN);
     if (store_peer_seen(s->store, c->fingerprint_text, connection_source(c), clock_wall_s()) != OK)
-        sup_warn("when %s was last seen could not be stored: %s", c->name, store_last_error(s->store));
-    sup_info("%s is connected, key %s, connection %llu", connection_text(c), c->fingerprint_text,
-             (unsigned long long)c->number);
+        sup_about(LEVEL_WARN, about_connection(c), "when %s was last seen could not be stored: %s", c->name,
+                  store_last_error(s->store));
+    sup_about(LEVEL_INFO, about_connection(c), "%s is connected, key %s, connection %llu", connection_text(c),
+              c->fingerprint_text, (unsigned long long)c->number);
 }
 
 void approval_opened(struct supervisor *s, struct worker_process *w, const struct msg_connection_open *m)

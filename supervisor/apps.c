@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/names.h"
+#include "supervisor/about.h"
 #include "supervisor/k8s.h"
 #include "supervisor/listeners.h"
 #include "supervisor/worker_process.h"
@@ -72,7 +73,7 @@ void peer_detach(struct connection *c)
     peer->n_connections--;
     c->peer = NULL;
     if (peer->n_connections == 0)
-        sup_info("%s has no connection any more", peer->name);
+        sup_about(LEVEL_INFO, about_peer(peer->name), "%s has no connection any more", peer->name);
     peer_free_if_idle(peer);
 }
 
@@ -123,8 +124,9 @@ static void on_grace_over(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    sup_info("%s did not come back in time: app \"%s\" on port %u is closed", peer->name, app->name,
-             app->port);
+    sup_about(LEVEL_INFO, about_peer(peer->name),
+              "%s did not come back in time: app \"%s\" on port %u is closed", peer->name, app->name,
+              app->port);
     app_close(app);
     peer_free_if_idle(peer);
 }
@@ -184,7 +186,7 @@ static void refuse(struct connection *c, uint32_t id, enum refusal code, const c
     struct msg_app_refused m = {.app = id, .code = (uint16_t)code};
 
     (void)snprintf(m.text, sizeof m.text, "%s", text);
-    sup_warn("app %u of %s is refused: %s", id, connection_text(c), text);
+    sup_about(LEVEL_WARN, about_connection(c), "app %u of %s is refused: %s", id, connection_text(c), text);
     (void)worker_send(c->worker, MSG_APP_REFUSED, &m, -1);
 }
 
@@ -254,7 +256,8 @@ static void app_describe(struct app *app, const struct msg_app_announced *m)
     app->announced = true;
     app->service_port = m->service_port;
     memcpy(app->app_protocol, m->app_protocol, sizeof app->app_protocol);
-    sup_info("app \"%s\" of %s listens on %s", app->name, app->peer->name, app->endpoint);
+    sup_about(LEVEL_INFO, about_peer(app->peer->name), "app \"%s\" of %s listens on %s", app->name,
+              app->peer->name, app->endpoint);
     k8s_app_up(app->peer->supervisor, app);
 }
 
@@ -295,7 +298,8 @@ void app_removed(struct connection *c, const struct msg_app_removed *m)
     connection_app_free(ca);
     if (app == NULL || !TAILQ_EMPTY(&app->offers))
         return;
-    sup_info("app \"%s\" of %s was withdrawn, port %u is closed", app->name, app->peer->name, app->port);
+    sup_about(LEVEL_INFO, about_connection(c), "app \"%s\" of %s was withdrawn, port %u is closed", app->name,
+              app->peer->name, app->port);
     app_close(app);
 }
 

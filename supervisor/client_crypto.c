@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "supervisor/about.h"
 #include "supervisor/client_events.h"
 #include "supervisor/worker_process.h"
 
@@ -44,8 +45,8 @@ static void pairing_pending(struct supervisor *s, struct connection *c, const st
     client->told_waiting = true;
     memcpy(client->pairing_code, m->pairing_code, sizeof client->pairing_code);
     memcpy(client->server_fingerprint, server, sizeof client->server_fingerprint);
-    sup_info("waiting for approval on the server: key %s, pairing code %s", s->identity.fingerprint,
-             m->pairing_code);
+    sup_about(LEVEL_INFO, about_connection(c), "waiting for approval on the server: key %s, pairing code %s",
+              s->identity.fingerprint, m->pairing_code);
     console_waiting(s, server, m->server_known != 0);
 }
 
@@ -62,8 +63,8 @@ static void pairing_declined(struct supervisor *s, struct connection *c, const s
     slot->phase = CLIENT_DECLINED;
     if (m->code == REFUSAL_EXPIRED)
         return; /* it asks again at once */
-    sup_warn("the server declined this key: %s (it may ask again in %u s)", refusal_text(m->code),
-             m->retry_after_s);
+    sup_about(LEVEL_WARN, about_connection(c), "the server declined this key: %s (it may ask again in %u s)",
+              refusal_text(m->code), m->retry_after_s);
     console_declined((enum refusal)m->code, m->retry_after_s, s->identity.fingerprint);
     s->client->told_waiting = false;
 }
@@ -107,8 +108,8 @@ static void connection_finish(struct supervisor *s, struct connection *c)
         ipc_channel_set_state(c->worker->channel, IN_OPEN);
     client_slot_of(c)->phase = CLIENT_OPEN;
     memcpy(client->server_fingerprint, c->fingerprint_text, sizeof client->server_fingerprint);
-    sup_info("connected to %s as \"%s\", server key %s, connection %llu", c->remote, s->config->name,
-             c->fingerprint_text, (unsigned long long)c->number);
+    sup_about(LEVEL_INFO, about_connection(c), "connected to %s as \"%s\", server key %s, connection %llu",
+              c->remote, s->config->name, c->fingerprint_text, (unsigned long long)c->number);
     if (!client->was_open || client->told_waiting)
         console_connected(s);
     client->told_waiting = false;

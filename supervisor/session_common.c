@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/protocol.h"
+#include "supervisor/about.h"
 #include "supervisor/worker_process.h"
 
 const char *end_code_text(unsigned code)
@@ -107,13 +108,14 @@ bool session_message(struct connection *c, enum message_type type, const union m
 
 void session_log_end(const struct connection *c, enum worker_exit why)
 {
-    struct log_source from = {.role = "supervisor", .pid = getpid(), .peer = NULL, .connection = c->number};
+    struct log_source from = about_connection(c);
     uint64_t seconds = (clock_mono_ms() - (c->opened_ms != 0 ? c->opened_ms : c->started_ms)) / 1000;
     const char *code = c->end_known ? end_code_text(c->end_code) : worker_exit_text(why);
     bool text_adds = c->end_text[0] != '\0' && strcmp(c->end_text, code) != 0;
     bool quiet =
         c->end_known && c->opened_ms == 0 && (c->end_code == END_NORMAL || c->end_code == END_STOPPING);
 
+    from.in_words = SAYS_PEER;
     log_line(quiet ? LEVEL_DEBUG : LEVEL_INFO, &from, "%s %s after %llu s: %s%s%s", connection_text(c),
              c->opened_ms != 0 ? "disconnected" : "did not get in", (unsigned long long)seconds, code,
              text_adds ? ": " : "", text_adds ? c->end_text : "");

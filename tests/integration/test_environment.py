@@ -271,6 +271,38 @@ def test_json_logs(hosts):
         assert {"time", "level", "role", "pid", "message"} <= set(row)
 
 
+def test_json_lines_name_peer_and_connection(hosts):
+    """Each line that is about a peer says so in a field, from its request to its end."""
+    server = hosts.server(ready=False, global_flags=["--log-format", "json"])
+    wait(lambda: '"message":"ready"' in server.log(), "readiness")
+    client = hosts.client(server, apps={"echo": hosts.backend(echo).port})
+    server.accept(client)
+    assert works(server.app_port("edge1", "echo"))
+    assert client.stop() == 0
+    wait(lambda: "disconnected after" in server.log(), "the end of the connection")
+    lines = [json.loads(line) for line in server.log().splitlines()]
+    for text, connection in ((" is connected, key ", True), ('app "echo" of edge1 listens on', False), ("disconnected after", True),
+                             ("has no connection any more", False)):
+        row = next(line for line in lines if text in line["message"])
+        assert row["peer"] == "edge1" and row["role"] == "supervisor" and ("connection" in row) == connection, row
+
+
+def test_traffic_is_no_news(hosts):
+    """At the default level a day's work adds no line on either side: an operator's journal holds decisions and changes."""
+    server, client = pair(hosts, {}, {})
+    port = server.app_port("edge1", "echo")
+    assert works(port)
+    before = server.log().count("\n"), client.log().count("\n")
+    for _ in range(200):
+        assert works(port)
+    tunnel.pump(port, 4 << 20)
+    server.cli("status")
+    server.cli("apps")
+    assert (server.log().count("\n"), client.log().count("\n")) == before, server.log() + client.log()
+    lines = [sum(bool(re.match(r"\d{4}-", line)) for line in host.log().splitlines()) for host in (server, client)]
+    assert max(lines) <= 10, "a start and a pairing are a handful of lines"
+
+
 def test_trace_shows_messages_and_no_secret(hosts):
     server, client = pair(hosts, {}, {"global_flags": ["--trace"], "env": {}})
     assert works(server.app_port("edge1", "echo"))
