@@ -226,8 +226,9 @@ static void zsh_action(FILE *out, enum cli_complete complete, const char *words)
         break;
     case COMPLETE_FILE: (void)fputs("_files", out); break;
     case COMPLETE_DIR: (void)fputs("_files -/", out); break;
-    case COMPLETE_PEER: (void)fputs("__wormhole_live peers list", out); break;
-    case COMPLETE_REQUEST: (void)fputs("__wormhole_live requests list", out); break;
+    /* The blank keeps _arguments from putting words of its own before ours. */
+    case COMPLETE_PEER: (void)fputs(" __wormhole_live peers list", out); break;
+    case COMPLETE_REQUEST: (void)fputs(" __wormhole_live requests list", out); break;
     case COMPLETE_FINGERPRINT: (void)fputs("(SHA256\\:)", out); break;
     case COMPLETE_COMMAND:
         (void)fputc('(', out);
@@ -304,7 +305,8 @@ static void zsh_command(FILE *out, const struct cli_command *c)
         zsh_action(out, c->complete, c->argument);
         (void)fputs("'\n", out);
     } else {
-        (void)fputs("      '*:argument: '\n", out);
+        /* Nothing to offer; a message instead ("argument") would keep a unique option from being written out. */
+        (void)fputs("      '*:argument:{:}'\n", out);
     }
     (void)fputs("    ;;\n", out);
 }

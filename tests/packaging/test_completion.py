@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Completion in the real shells, against a real server with a waiting request: what a person gets who presses Tab."""
+import fcntl
 import os
+import pty
+import re
+import select
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 
 import pytest
 
@@ -70,8 +76,73 @@ def fish(line):
 
 
 
+# What is typed goes through the line editor of an interactive zsh; compadd also writes down what it was given and took.
+ZSH = """
+fpath=("$COMPLETIONS" $fpath)
+autoload -Uz compinit && compinit -u -D
+compadd() {
+  if [[ ${@[1,(i)(-|--)]} != *-[OAD]\\ * ]]; then
+    local -a hits
+    builtin compadd -A hits "$@"
+    print -rl -- "HIT "$^hits >>$FOUND
+  fi
+  builtin compadd "$@"
+}
+ended() { print -r -- "END $BUFFER" >>$FOUND }
+zle -N ended
+bindkey '^I' complete-word
+bindkey '^X' ended
+zle-line-init() { print READY >>$FOUND }
+zle -N zle-line-init
+LISTMAX=10000 KEYTIMEOUT=1
+"""
 
-@pytest.mark.parametrize("shell", [bash, fish])
+
+def zsh_types(line, spy=True):
+    """(what was offered, the line afterwards), from a real zsh on a terminal of its own."""
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    with open_folder() as folder:
+        found, setup = folder / "found", folder / ".zshrc"
+        setup.write_text(ZSH if spy else re.sub(r"^compadd\(\).*?^}$", "", ZSH, flags=re.M | re.S))
+        env = dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}", COMPLETIONS=str(DOCS / "completion"), FOUND=str(found),
+                   ZDOTDIR=str(folder), HOME=str(folder), TERM="xterm")
+        pid, terminal = pty.fork()
+        if pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 200, 200, 0, 0))
+            os.execvpe("zsh", ["zsh", "-d", "-i"], env)
+        screen = b""
+
+        def lines():
+            nonlocal screen
+            while select.select([terminal], [], [], 0)[0]:
+                try:
+                    data = os.read(terminal, 65536)
+                except OSError:
+                    break
+                if not data:
+                    break
+                screen += data
+            return found.read_text().splitlines() if found.exists() else []
+
+        try:
+            until(lambda: "READY" in lines(), "zsh's line editor", 120)
+            os.write(terminal, line.encode() + b"\t\x18")
+            until(lambda: any(one.startswith("END") for one in lines()), f"zsh to complete {line!r}: {screen!r}", 120)
+            said = lines()
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(terminal)
+        return ({one.removeprefix("HIT ") for one in said if one.startswith("HIT ")} - {""},
+                next(one.removeprefix("END ") for one in said if one.startswith("END")))
+
+
+def zsh(line):
+    return sorted(word.replace("\\:", ":") for word in zsh_types(line)[0])
+
+
+@pytest.mark.parametrize("shell", [bash, fish, zsh])
 class TestShells:
     def test_commands(self, shell, server):
         assert "requests" in shell("wormhole re")
@@ -102,19 +173,12 @@ def test_names_of_peers_come_from_the_server(server):
     assert bash(f"wormhole --control-socket {socket} peers show ") == ["edge1"]
     assert bash(f"wormhole --control-socket {socket} apps --peer ") == ["edge1"]
     assert fish(f"wormhole --control-socket {socket} peers revoke ") == ["edge1"]
+    assert zsh(f"wormhole --control-socket {socket} peers revoke ") == ["edge1"]
 
 
-def test_zsh_takes_the_file():
-    """zsh's completion needs a line editor; here it is loaded, and its function runs as far as the parser goes."""
-    if shutil.which("zsh") is None:
-        pytest.skip("zsh is not installed")
-    script = f"""
-        fpath=({DOCS / 'completion'} $fpath)
-        autoload -Uz compinit && compinit -u -D
-        (( $+_comps[wormhole] )) || exit 1
-        [[ $_comps[wormhole] == _wormhole ]] || exit 2
-        autoload +X _wormhole || exit 3
-        print -r -- $functions[_wormhole]
-    """
-    body = run("zsh", "-f", "-c", script).stdout
-    assert "requests" in body and "--port-range-min" in body
+@pytest.mark.parametrize("typed, line", [
+    ("wormhole requ", "wormhole requests "), ("wormhole peers revo", "wormhole peers revoke "),
+    ("wormhole listen --port-range-mi", "wormhole listen --port-range-min"), ("wormhole audit export --format cs", "wormhole audit export --format csv ")])
+def test_zsh_writes_the_word_out(typed, line):
+    """What stands in the line after Tab, where only one word fits."""
+    assert zsh_types(typed, spy=False)[1].rstrip(" =") == line.rstrip(" =")
