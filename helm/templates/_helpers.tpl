@@ -48,6 +48,24 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- default "/wh/tunnel" .Values.server.path -}}
 {{- end }}
 
+{{/* A map of options as arguments; what is set to null is left out. Numbers come as floats from a file of values. */}}
+{{- define "wormhole.config" -}}
+{{- range $key, $value := . }}
+{{- if kindIs "invalid" $value }}
+{{- else if kindIs "slice" $value }}
+{{- range $value }}
+- {{ printf "--%s=%s" $key . | quote }}
+{{- end }}
+{{- else if kindIs "bool" $value }}
+- {{ printf "--%s%s" (ternary "" "no-" $value) $key | quote }}
+{{- else if kindIs "string" $value }}
+- {{ printf "--%s=%s" $key $value | quote }}
+{{- else }}
+- {{ printf "--%s=%d" $key (int64 $value) | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Where scheduling and security are alike for both roles. */}}
 {{- define "wormhole.podSpec" -}}
 {{- $v := index .root.Values .role -}}

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flags, --help, manuals, YAML reference, completion, chart and the operations guide say the same: all of them are held
 against the option table that the program was built from (table.json)."""
+import ast
 import json
 import os
 import re
+import shutil
 
 import pytest
 import yaml
 
-from support import DOCS, ROOT, run, wormhole
+from support import CACHE, DOCS, ROOT, run, wormhole
 
 TABLE = json.loads((DOCS / "table.json").read_text(encoding="utf-8"))
 OPTIONS = {o["flag"]: o for o in TABLE["options"]}
@@ -167,6 +169,94 @@ def test_the_chart_agrees_on_ports_and_defaults():
     assert values["docker"]["version"] == TABLE["version"]
     helpers = (ROOT / "helm/templates/_helpers.tpl").read_text()
     assert OPTIONS["path"]["default"] in helpers.split('define "wormhole.path"')[1].split("end }}")[0]
+
+
+def chart_config(role):
+    schema = json.loads((ROOT / "helm/values.schema.json").read_text(encoding="utf-8"))
+    return schema["definitions"][f"{role}Config"]["properties"]
+
+
+def not_config():
+    """What packaging/update-chart-schema leaves out, with the reasons."""
+    text = (ROOT / "packaging/update-chart-schema").read_text(encoding="utf-8")
+    return ast.literal_eval(re.search(r"^NOT_CONFIG = (\{.*?^\})", text, re.M | re.S).group(1))
+
+
+def test_the_charts_schema_is_of_this_option_table():
+    run("/usr/bin/python3", "-B", ROOT / "packaging/update-chart-schema", "--check")
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_every_option_that_makes_sense_in_a_pod_can_be_set_by_a_value(role):
+    """Each option is in server.config or client.config; or the chart's own, with a reason, and then not in there."""
+    config, reasons = chart_config(role), not_config()
+    everything = flags_of("global") | flags_of(role)
+    assert set(config) | (set(reasons) & everything) == everything and not set(config) & set(reasons)
+    assert all(reasons.values()) and set(reasons) <= set(OPTIONS)
+    for flag, property in config.items():
+        option = OPTIONS[flag]
+        assert property["description"]
+        if option["type"] == "enum":
+            assert property["enum"] == option["words"].split("|"), flag
+        else:
+            assert {"bool": "boolean", "int": "integer", "list": "array", "apps": "array"}.get(option["type"], "string") \
+                in (property["type"] if isinstance(property["type"], list) else [property["type"]]), flag
+    # a reason that names a value means a value that there is, and one that the template turns into the flag
+    template = (ROOT / f"helm/templates/{role}-deployment.yaml").read_text(encoding="utf-8")
+    values = yaml.safe_load((ROOT / "helm/values.yaml").read_text(encoding="utf-8"))
+    for flag, reason in reasons.items():
+        if flag in everything and re.fullmatch(r"[a-zA-Z]+\.[a-zA-Z.]+", reason):
+            value = values
+            for word in reason.split("."):
+                value = value[word]
+            assert f"--{flag}" in template and (reason in template or flag == "path"), flag
+
+
+# One value of each kind; what is special about an option stands below.
+SAMPLES = {"bool": [True, False], "int": None, "ms": ["90s"], "size": ["64k", 131072], "str": ["x"], "list": [["x", "y"]], "apps": None}
+SPECIAL = {"expose": [["name=db,address=127.0.0.1:5432"]], "trusted-proxies": [["10.0.0.0/8", "::1"]], "max-startups": ["1:20:30"],
+           "proxy": ["http://127.0.0.1:3128"], "max-record": ["16k", 16384], "rsa-bits": [3072], "port-range-min": [30001], "dead-after": ["120s"],
+           "port-range-max": [30400], "suites": ["x25519"], "stream-window": ["64k", 131072], "kubernetes-watch-time": ["90s"]}
+
+
+def helm_program():
+    """The real helm, where the tests of Kubernetes have put it."""
+    found = shutil.which("helm")
+    parts = CACHE / "parts.env"
+    if found is None and parts.exists():
+        found = dict(line.split("=", 1) for line in parts.read_text().splitlines() if line.startswith("HELM=")).get("HELM")
+    return found
+
+
+@pytest.mark.parametrize("role, side", [("server", "listen"), ("client", "join")])
+def test_the_program_takes_every_value_as_helm_hands_it_over(role, side, tmp_path):
+    """Each key of `config` in a file of values, through the real helm, and its arguments through the real parser."""
+    helm = helm_program()
+    if helm is None:
+        pytest.skip("no helm: tests/kubernetes/setup gets one")
+    rounds = [{}, {}]
+    for flag, property in chart_config(role).items():
+        option = OPTIONS[flag]
+        values = SPECIAL.get(flag) or SAMPLES.get(option["type"]) or (
+            property["enum"] if option["type"] == "enum" else [property["minimum"] if flag == "fallback-uid" else int(option["default"])])
+        for number, one in enumerate(rounds):
+            one[flag] = values[min(number, len(values) - 1)]
+    rounds[1] = {flag: value for flag, value in rounds[1].items() if flag not in ("ca-file", "proxy-credentials-file")}
+    for config in rounds:
+        values = tmp_path / "values.yaml"
+        values.write_text(yaml.safe_dump({role: {"enabled": True, "config": config, **({"name": "edge1"} if role == "client" else {})}}))
+        rendered = run(helm, "template", "r", ROOT / "helm", "-f", values).stdout
+        pod = next(d for d in yaml.safe_load_all(rendered) if d and d["kind"] == "Deployment")["spec"]["template"]["spec"]
+        words = pod["containers"][0]["command"]
+        assert words[0] == "/usr/bin/wormhole" and words.count(side) == 1
+        given = words[words.index(side) + 1:]
+        shown = json.loads(wormhole(*words[1:words.index(side)], "check-config", side, "--output", "json", *given, check=True).stdout)
+        for flag, value in config.items():
+            assert shown[flag] == value or str(shown[flag]) != OPTIONS[flag]["default"] or str(value) == OPTIONS[flag]["default"], flag
+    for bad in ("prot=1", "log-level=loud", "grace=soon"):
+        refused = run(helm, "template", "r", ROOT / "helm", "--set", f"{role}.enabled=true,{role}.config.{bad}", check=False)
+        if bad.split("=")[0] in chart_config(role) or bad == "prot=1":
+            assert refused.returncode != 0 and bad.split("=")[0] in refused.stderr
 
 
 def test_documents_name_only_real_flags():
