@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * See decisions.h. First the database (decision and audit row in one transaction), then the living
- * connections: a decision that could not be stored has no effect.
+ * connections: a decision that could not be stored has no effect. But a revocation: that counts in any case.
  */
 #include "supervisor/decisions.h"
 
@@ -14,6 +14,7 @@
 #include "supervisor/approvals.h"
 #include "supervisor/apps.h"
 #include "supervisor/requests.h"
+#include "supervisor/revocations.h"
 #include "supervisor/worker_process.h"
 
 __attribute__((format(printf, 3, 4))) static void say(struct decision_result *result, enum outcome outcome,
@@ -47,6 +48,13 @@ static void say_failure(struct supervisor *s, enum status status, const char *fi
     if (status == ERR_NOT_FOUND) {
         say(result, OUTCOME_NOT_FOUND,
             "no key %s; `wormhole requests list` and `wormhole peers list` show them", fingerprint);
+        return;
+    }
+    if ((status == ERR_EXISTS || status == ERR_WRONG_STATE) && revocation_is_held(s, fingerprint)) {
+        say(result, OUTCOME_CONFLICT,
+            "%s is revoked, and that could not be stored yet; it is tried every %u seconds. Decide again "
+            "after that",
+            fingerprint, REVOCATION_RETRY_MS / 1000);
         return;
     }
     if (status == ERR_EXISTS || status == ERR_WRONG_STATE) {
@@ -92,6 +100,7 @@ void decision_accept(struct supervisor *s, const char *subject, const struct sto
         say_failure(s, status, subject, result);
         return;
     }
+    revocation_forget(s, subject);
     decided(s, DECISION_ACCEPT, "accepted", subject, actor, result);
     approval_forget(s, subject);
     approval_reconsider(s, subject);
@@ -136,37 +145,94 @@ static void sessions_kill(struct supervisor *s, const char *fingerprint)
     }
 }
 
+/* Whose key: a name's is in the database, or is that of who is connected when it cannot be read. */
+static bool revoke_subject(struct supervisor *s, const char *subject, char out[FINGERPRINT_TEXT + 1],
+                           struct decision_result *result)
+{
+    uint8_t digest[FINGERPRINT_BYTES];
+    struct store_peer row;
+    const struct peer *peer;
+
+    if (fingerprint_parse(subject, digest) == OK) {
+        (void)snprintf(out, FINGERPRINT_TEXT + 1, "%s", subject);
+        return true;
+    }
+    if (!name_is_valid(subject)) {
+        say(result, OUTCOME_BAD, "\"%.80s\" is neither a peer's name nor a whole fingerprint", subject);
+        return false;
+    }
+    enum status found = store_peer_by_name(s->store, subject, &row);
+    if (found == OK) {
+        memcpy(out, row.fingerprint, sizeof row.fingerprint);
+        return true;
+    }
+    if (found == ERR_NOT_FOUND) {
+        say(result, OUTCOME_NOT_FOUND, "no peer \"%s\"; `wormhole peers list` shows them", subject);
+        return false;
+    }
+    TAILQ_FOREACH(peer, &s->peers, link)
+    {
+        if (strcmp(peer->name, subject) == 0) {
+            memcpy(out, peer->fingerprint_text, sizeof peer->fingerprint_text);
+            return true;
+        }
+    }
+    say(result, OUTCOME_FAILED, "%s", store_last_error(s->store));
+    return false;
+}
+
+/* An operator who takes an approval back must not depend on a disk: the key is out at once, and stays out. */
+static void revoke_unstored(struct supervisor *s, const char *fingerprint, const struct store_actor *actor,
+                            const char *why, struct decision_result *result)
+{
+    enum status held = revocation_hold(s, fingerprint, actor);
+
+    sessions_kill(s, fingerprint);
+    approval_reconsider(s, fingerprint);
+    sup_error("%s was cut off by %s %s, but the revocation COULD NOT BE STORED%s: %s", fingerprint,
+              actor->kind, actor->id, held == OK ? "" : " nor kept in memory: the key can come back now",
+              why);
+    if (held == OK)
+        say(result, OUTCOME_FAILED,
+            "%s is cut off and blocked while this server runs, but that COULD NOT BE STORED: a restart would "
+            "let it in again. Mend the cause; it is tried every %u seconds, and revoking again tells. %.260s",
+            fingerprint, REVOCATION_RETRY_MS / 1000, why);
+    else
+        say(result, OUTCOME_FAILED,
+            "%s is cut off, but could neither be stored as revoked nor be blocked (%s): it can come back at "
+            "once. Stop the server, or mend the cause and revoke again. %.240s",
+            fingerprint, status_text(held), why);
+}
+
 void decision_revoke(struct supervisor *s, const char *subject, const struct store_actor *actor,
                      struct decision_result *result)
 {
-    uint8_t digest[FINGERPRINT_BYTES];
     char fingerprint[FINGERPRINT_TEXT + 1];
     struct store_peer row;
 
-    if (fingerprint_parse(subject, digest) == OK) {
-        (void)snprintf(fingerprint, sizeof fingerprint, "%s", subject);
-    } else {
-        if (!name_is_valid(subject)) {
-            say(result, OUTCOME_BAD, "\"%.80s\" is neither a peer's name nor a whole fingerprint", subject);
-            return;
-        }
-        enum status found = store_peer_by_name(s->store, subject, &row);
-        if (found != OK) {
-            if (found == ERR_NOT_FOUND)
-                say(result, OUTCOME_NOT_FOUND, "no peer \"%s\"; `wormhole peers list` shows them", subject);
-            else
-                say(result, OUTCOME_FAILED, "%s", store_last_error(s->store));
-            return;
-        }
-        memcpy(fingerprint, row.fingerprint, sizeof fingerprint);
-    }
+    if (!revoke_subject(s, subject, fingerprint, result))
+        return;
     enum status status = store_revoke(s->store, fingerprint, actor);
-    if (status != OK) {
+    if (status == OK) {
+        revocation_forget(s, fingerprint);
+        sessions_kill(s, fingerprint);
+        decided(s, DECISION_REVOKE, "revoked", fingerprint, actor, result);
+        return;
+    }
+    if (status == ERR_NOT_FOUND || status == ERR_EXISTS || status == ERR_WRONG_STATE) {
         say_failure(s, status, fingerprint, result);
         return;
     }
-    sessions_kill(s, fingerprint);
-    decided(s, DECISION_REVOKE, "revoked", fingerprint, actor, result);
+    /* It cannot be written. If it can be read, only what is approved there needs to be taken back. */
+    char why[sizeof result->text];
+    (void)snprintf(why, sizeof why, "%s", store_last_error(s->store));
+    status = store_peer_by_fingerprint(s->store, fingerprint, &row);
+    if (status == OK && row.status != PEER_APPROVED)
+        say_failure(s, row.status == PEER_REVOKED ? ERR_EXISTS : ERR_WRONG_STATE, fingerprint, result);
+    else if (status == ERR_NOT_FOUND)
+        say_failure(s, status, fingerprint, result);
+    else
+        revoke_unstored(s, fingerprint, actor, why, result);
 }
 
 void decision_preapprove(struct supervisor *s, const char *subject, const char *name,
@@ -183,6 +249,7 @@ void decision_preapprove(struct supervisor *s, const char *subject, const char *
         say_failure(s, status, subject, result);
         return;
     }
+    revocation_forget(s, subject);
     decided(s, DECISION_PREAPPROVE, "preapproved", subject, actor, result);
     approval_forget(s, subject);
     approval_reconsider(s, subject);

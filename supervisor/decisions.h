@@ -16,7 +16,8 @@ struct decision_result {
 
 /*
  * subject: a whole fingerprint; revoke takes a peer's name too. name: for preapprove. By the time they return
- * OK in result->outcome the decision is on disk.
+ * OK in result->outcome the decision is on disk. A revocation that cannot be stored takes effect all the same
+ * (revocations.h), but is no OK.
  */
 void decision_accept(struct supervisor *s, const char *subject, const struct store_actor *actor,
                      struct decision_result *result);

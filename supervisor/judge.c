@@ -13,6 +13,7 @@
 #include "common/names.h"
 #include "supervisor/decisions.h"
 #include "supervisor/requests.h"
+#include "supervisor/revocations.h"
 
 #define RETRY_BUSY_S 30u
 #define RETRY_FINAL_S 3600u /* revoked, superseded: only an operator can change it */
@@ -154,6 +155,8 @@ struct answer judge_ask(struct supervisor *s, struct connection *c, const struct
         sup_warn("a client at %s claims an impossible name", connection_source(c));
         return declined(REFUSAL_BAD_NAME, RETRY_NAME_S);
     }
+    if (revocation_is_held(s, c->fingerprint_text))
+        return declined(REFUSAL_REVOKED, RETRY_FINAL_S);
     enum status result = store_peer_by_fingerprint(s->store, c->fingerprint_text, &row);
     if (result == ERR_NOT_FOUND)
         return judge_new(s, c, m, false);
@@ -180,7 +183,8 @@ bool judge_is_approved(struct supervisor *s, const struct connection *c)
 {
     struct store_peer row;
 
-    return store_peer_by_fingerprint(s->store, c->fingerprint_text, &row) == OK &&
+    return !revocation_is_held(s, c->fingerprint_text) &&
+           store_peer_by_fingerprint(s->store, c->fingerprint_text, &row) == OK &&
            row.status == PEER_APPROVED;
 }
 
@@ -188,6 +192,10 @@ bool judge_again(struct supervisor *s, struct connection *c, struct answer *answ
 {
     struct store_peer row;
 
+    if (revocation_is_held(s, c->fingerprint_text)) {
+        *answer = declined(REFUSAL_REVOKED, RETRY_FINAL_S);
+        return true;
+    }
     if (store_peer_by_fingerprint(s->store, c->fingerprint_text, &row) != OK || row.status == PEER_PENDING)
         return false;
     if (row.status == PEER_APPROVED) {

@@ -21,7 +21,7 @@ struct answer judge_ask(struct supervisor *s, struct connection *c, const struct
 /* The answer to somebody who waits, after the row of its key changed; false: it goes on waiting. */
 bool judge_again(struct supervisor *s, struct connection *c, struct answer *answer);
 
-/* Is the connection's key approved in the database right now? */
+/* Is the connection's key approved in the database right now, and no revocation waiting to be stored? */
 bool judge_is_approved(struct supervisor *s, const struct connection *c);
 
 /* Is the key in `preapproved` of the configuration ("FINGERPRINT" or "FINGERPRINT=NAME")? */

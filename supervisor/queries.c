@@ -12,6 +12,7 @@
 
 #include "supervisor/apps.h"
 #include "supervisor/decisions.h"
+#include "supervisor/revocations.h"
 
 /* Rows of the database that one page may look at while it searches for what the filter wants. */
 #define SCAN_ROWS 4000u
@@ -96,8 +97,9 @@ static void peer_row(struct page *page, uint64_t id, const struct store_peer *pe
     }
     ROW_COPY(row.name, peer->name);
     ROW_COPY(row.fingerprint, peer->fingerprint);
-    ROW_COPY(row.status, peer_status_text(peer->status));
-    ROW_COPY(row.decided_by, peer->decided_by);
+    bool held = revocation_is_held(page->supervisor, peer->fingerprint);
+    ROW_COPY(row.status, peer_status_text(held ? PEER_REVOKED : peer->status));
+    ROW_COPY(row.decided_by, held ? "not stored yet, see the log" : peer->decided_by);
     ROW_COPY(row.remote, peer->remote);
     ROW_COPY(row.superseded_by, peer->superseded_by);
     page_row(page, id, MSG_ROW_PEER, &row);

@@ -23,6 +23,7 @@
 #include "supervisor/limits.h"
 #include "supervisor/notify.h"
 #include "supervisor/requests.h"
+#include "supervisor/revocations.h"
 #include "supervisor/sessions.h"
 #include "supervisor/signals.h"
 #include "supervisor/startup.h"
@@ -112,8 +113,10 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)what;
     bool well = workers_tick(s);
     sessions_tick(s);
-    if (s->side == SIDE_SERVER)
+    if (s->side == SIDE_SERVER) {
         approvals_tick(s);
+        revocations_tick(s);
+    }
     if (well)
         notify_watchdog(s->notify);
     status_tell(s);
@@ -226,6 +229,7 @@ static void supervisor_clear(struct supervisor *s)
     approvals_free(s->approvals);
     limits_free(s->limits);
     if (s->store != NULL) {
+        revocations_free(s);
         if (s->told_ready)
             (void)store_audit(s->store, &system_actor, "stop", NULL, NULL, NULL, NULL);
         store_close(s->store);

@@ -35,6 +35,7 @@ struct limits;
 struct notify;
 struct signals;
 struct approvals;
+struct revocation;
 
 /* Why a worker ended, for metrics and `status`. */
 enum worker_exit {
@@ -134,6 +135,10 @@ struct supervisor {
     int tunnel_fd, admin_fd, metrics_fd;
     uint16_t tunnel_port, admin_port, metrics_port;
     struct event *accept_event, *accept_pause;
+
+    /* server: those that are not stored, see revocations.h */
+    SLIST_HEAD(revocation_list, revocation) revocations;
+    size_t n_revocations;
 
     struct client *client;       /* client only: client.h */
     struct approvals *approvals; /* server only */

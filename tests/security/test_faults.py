@@ -8,12 +8,15 @@ import contextlib
 import ctypes
 import mmap
 import os
+import queue
 import re
 import shutil
 import signal
+import socket
+import sqlite3
 import subprocess
 import threading
-
+import time
 
 import pytest
 
@@ -142,6 +145,82 @@ def test_full_disk(hosts, small_disk):
     assert server.cli("audit", "verify", check=False).returncode == 0
 
 
+def test_revoking_does_not_need_a_disk(hosts, small_disk):
+    """
+    The disk is full when an approval is taken back: the peer is out at once and stays out, the operator hears that it is
+    not stored, and it is stored when there is room again. What would let somebody in is refused meanwhile, as ever.
+    """
+    server = hosts.server("--acceptor-storage-file-path", small_disk + "/wormhole.db", "--pending-time", "5m")
+    client = hosts.client(server, apps={"echo": hosts.backend(tunnel.echo).port})
+    server.accept(client)
+    client.wait_connected()
+    talk = tunnel.Talk(server.app_port("edge1", "echo"))
+    waiting = hosts.client(server, name="edge2", apps={"web": 1})
+    wait(server.requests, "the request of another")
+    fill(small_disk)
+    done = server.cli("peers", "revoke", "edge1", check=False)
+    assert done.returncode == 1, done.stderr
+    for words in (client.fingerprint, "cut off and blocked", "COULD NOT BE STORED", "restart", "full"):
+        assert words in done.stderr, done.stderr
+    talk.wait_end()
+    assert server.count(f" error .*{client.fingerprint} was cut off by control .*COULD NOT BE STORED.*full") == 1
+    client.wait_log("its approval was revoked")  # it came back, and was not let in
+    assert server.count("edge1 .* is connected, key") == 1 and server.apps() == []
+    assert [p["status"] for p in server.peers() if p["name"] == "edge1"] == ["revoked"]
+    for argv in (["requests", "accept", client.fingerprint], ["requests", "accept", waiting.fingerprint],
+                 ["peers", "preapprove", client.fingerprint, "--name", "edge1"],
+                 ["peers", "preapprove", "SHA256:" + "A" * 43, "--name", "edge3"]):
+        assert server.cli(*argv, check=False).returncode == 1, argv
+    assert server.count("is connected, key") == 1
+    again = server.cli("peers", "revoke", client.fingerprint, check=False)
+    assert again.returncode == 1 and "COULD NOT BE STORED" in again.stderr
+    os.remove(small_disk + "/filler")
+    server.wait_log(f"the revocation of {client.fingerprint} is stored now")
+    server.restart()
+    assert [(p["name"], p["status"]) for p in server.peers()] == [("edge1", "revoked")]
+    (row,) = [r for r in server.json("audit", "list") if r["action"] == "revoke"]
+    assert row["fingerprint"] == client.fingerprint and row["actor"].startswith("uid=0")
+    assert server.cli("audit", "verify", check=False).returncode == 0
+    server.cli("requests", "accept", waiting.fingerprint)
+
+
+@pytest.fixture
+def failing_disk(hosts):
+    """(directory, function that makes its file system read-only under those who have it open, as an error of the disk does)."""
+    image, path = os.path.join(hosts.dir, "disk.img"), hosts.directory("ext4")
+    with open(image, "wb") as f:
+        f.truncate(16 << 20)
+    for argv in (["mkfs.ext4", "-q", "-F", image], ["mount", "-o", "loop", image, path]):
+        if shutil.which(argv[0]) is None or subprocess.run(argv, check=False, capture_output=True).returncode != 0:
+            pytest.skip("this machine cannot make and mount an ext4 image")
+    hosts.cleanups.insert(0, lambda: subprocess.run(["umount", "-l", path], check=False))
+    os.chmod(path, 0o711)
+
+    def fail():
+        subprocess.run(["mount", "-o", "remount,abort", path], check=False, capture_output=True)
+        with pytest.raises(OSError):
+            open(path + "/probe", "wb").close()
+    return path, fail
+
+
+def test_revoking_on_a_disk_that_fails(hosts, failing_disk):
+    """Read-only all of a sudden: the same, and a server that ends without having stored it says so."""
+    path, fail = failing_disk
+    server = hosts.server("--acceptor-storage-file-path", path + "/wormhole.db")
+    client = hosts.client(server, apps={"echo": hosts.backend(tunnel.echo).port})
+    server.accept(client)
+    client.wait_connected()
+    talk = tunnel.Talk(server.app_port("edge1", "echo"))
+    fail()
+    done = server.cli("peers", "revoke", client.fingerprint, check=False)
+    assert done.returncode == 1 and "COULD NOT BE STORED" in done.stderr, done.stderr
+    talk.wait_end()
+    client.wait_log("its approval was revoked")
+    assert server.count("is connected, key") == 1
+    server.stop()
+    assert server.count(f"error .*revocation of {client.fingerprint} was NEVER STORED") == 1
+
+
 def test_read_only_disk(hosts, small_disk):
     """A server says so and does not start; the history can be read all the same."""
     database = small_disk + "/wormhole.db"
@@ -161,6 +240,54 @@ def test_read_only_disk(hosts, small_disk):
         subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     server.start()
     assert wait(lambda: [p["status"] for p in server.peers()], "the peers") == ["approved"]
+
+
+def test_database_is_replaced_under_the_server(hosts):
+    """Another file in its place: nothing is decided into a file that nobody would find, who is in stays in, a revocation counts."""
+    server, client = hosts.pair({"echo": hosts.backend(tunnel.echo).port})
+    port, path = server.app_port("edge1", "echo"), os.path.join(server.state, "wormhole.db")
+    waiting = hosts.client(server, name="edge2", apps={"web": 1})
+    wait(server.requests, "the request of another")
+    talk = tunnel.Talk(port)
+    os.rename(path, path + ".aside")
+    shutil.copy(path + ".aside", path)
+    done = server.cli("requests", "accept", waiting.fingerprint, check=False)
+    assert done.returncode == 1 and "removed or replaced" in done.stderr, done.stderr
+    assert talk.say() and works(port)
+    done = server.cli("peers", "revoke", "edge1", check=False)
+    assert done.returncode == 1 and "removed or replaced" in done.stderr and "COULD NOT BE STORED" in done.stderr
+    talk.wait_end()
+    os.rename(path + ".aside", path)
+    server.cli("requests", "accept", waiting.fingerprint)
+    waiting.wait_connected()
+    server.wait_log("the revocation of .* is stored now")
+    assert server.cli("audit", "verify", check=False).returncode == 0
+
+
+@pytest.mark.parametrize("harm", ["a newer version", "pages overwritten", "cut short"])
+def test_database_is_not_as_it_was(hosts, harm):
+    """The server says what is wrong with it, does not start on it, and leaves it as it is."""
+    server, _ = hosts.pair({"web": 1})
+    server.stop()
+    path = os.path.join(server.state, "wormhole.db")
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if harm == "a newer version":
+            db.execute("PRAGMA user_version=99")
+    db.close()
+    if harm != "a newer version":
+        with open(path, "r+b") as f:
+            if harm == "cut short":
+                f.truncate(os.path.getsize(path) // 2 // 4096 * 4096)
+            else:
+                f.seek(4096)
+                f.write(os.urandom(os.path.getsize(path) - 4096))
+    before = open(path, "rb").read()
+    server.start()
+    assert server.wait_exit() == 78
+    last = server.log().strip().splitlines()[-1]
+    assert path in server.log() and ("newer" if harm == "a newer version" else "damaged") in server.log(), last
+    assert open(path, "rb").read() == before
 
 
 # ---- descriptors ----
@@ -192,6 +319,31 @@ def test_no_descriptors_left(hosts):
     for user in users:
         user.close()
     wait(lambda: works(port), "the app after the shortage")
+    assert counts(server.log()) == 0 and counts(client.log()) == 0
+
+
+def test_no_descriptors_left_on_the_client(hosts):
+    """Neither its dialer nor its session can have more: users are turned away at once, those who are in stay in."""
+    server, client = hosts.pair({"echo": hosts.backend(tunnel.echo).port})
+    port = server.app_port("edge1", "echo")
+    talk = tunnel.Talk(port)
+    for role in ("session", "dialer"):
+        pid = client.pid_of(role)
+        limit_files(pid, hostile.descriptors(pid) + 4)
+        users = []
+        for _ in range(40):  # a TimeoutError would be a hang
+            with contextlib.suppress(ConnectionError):
+                users.append(connect(port, timeout=20))
+        for user in users:
+            with contextlib.suppress(ConnectionError):
+                user.sendall(b"hello")
+                user.recv(5)
+        assert talk.say()
+        for user in users:
+            user.close()
+        wait(lambda: works(port), "the app after the shortage")
+        assert client.pid_of(role) == pid
+    talk.close()
     assert counts(server.log()) == 0 and counts(client.log()) == 0
 
 
@@ -354,23 +506,26 @@ def test_clocks_jump(hosts):
 
 # ---- a peer that stands still ----
 
-def test_a_stopped_client(hosts):
-    """Every process of the client is stopped: the server notices by its deadline, and it comes back by itself."""
-    server, client = hosts.pair({"echo": hosts.backend(tunnel.echo).port},
-                                server_flags=("--ping-interval", "300ms", "--dead-after", "1500ms"),
-                                client_flags=("--ping-interval", "300ms", "--dead-after", "1500ms"))
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_stopped_peer(hosts, side):
+    """Every process of one end is stopped: the other notices by its deadline, and all comes back by itself."""
+    quick = ("--ping-interval", "300ms", "--dead-after", "1500ms")
+    server, client = hosts.pair({"echo": hosts.backend(tunnel.echo).port}, server_flags=quick, client_flags=quick)
     port = server.app_port("edge1", "echo")
-    pids = [client.pid] + [p["pid"] for p in client.processes()]
+    stopped = client if side == "client" else server
+    pids = [stopped.pid] + [p["pid"] for p in stopped.processes()]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
-        wait(lambda: not server.app("edge1", "echo")["connected"], "the server to notice")
+        if side == "client":
+            wait(lambda: not server.app("edge1", "echo")["connected"], "the server to notice")
+        else:
+            wait(lambda: client.fact("connection") != "connected", "the client to notice")
     finally:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
-    wait(lambda: server.app("edge1", "echo")["connected"], "the client's return")
-    assert works(port)
+    wait(lambda: server.app("edge1", "echo")["connected"] and works(port), "the app after its return")
 
 
 # ---- a bad network ----
@@ -427,6 +582,93 @@ def test_lossy_network(hosts, lossy):
     lose(1)
     wait(lambda: works(port), "the app over the better network")
     tunnel.pump(port, 1_000_000)
+
+
+class SlowWire:
+    """A relay that holds every byte back for a while, in both directions; the time may be changed under way."""
+
+    def __init__(self, port):
+        self.target, self.delay_s = port, 0.0
+        self.backend = tunnel.Backend(self._carry)
+        self.port = self.backend.port
+
+    def _carry(self, near):
+        with socket.create_connection(("127.0.0.1", self.target)) as far:
+            threads = [threading.Thread(target=part, args=args, daemon=True) for source, sink in ((near, far), (far, near))
+                       for held in [queue.Queue(1000)] for part, args in ((self._take, (source, held)), (self._give, (held, sink)))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    def _take(self, source, held):
+        data = b"-"
+        while data:
+            try:
+                data = source.recv(65536)
+            except OSError:
+                data = b""
+            held.put((time.monotonic() + self.delay_s, data))
+
+    def _give(self, held, sink):
+        while True:
+            due, data = held.get()
+            time.sleep(max(0, due - time.monotonic()))  # what this is for
+            with contextlib.suppress(OSError):
+                if not data:
+                    sink.shutdown(socket.SHUT_RDWR)
+                    return
+                sink.sendall(data)
+
+
+def test_a_slow_network(hosts):
+    """
+    A tenth of a second each way, and then longer than any deadline: with the first all goes on, with the second both ends
+    notice, nothing hangs, and when the network is itself again so is the tunnel.
+    """
+    quick = ("--ping-interval", "300ms", "--dead-after", "3s")
+    server = hosts.server(*quick)
+    wire = SlowWire(server.port)
+    hosts.cleanups.append(wire.backend.close)
+    client = hosts.client(server, *quick, url=f"ws://127.0.0.1:{wire.port}/wh/tunnel",
+                          apps={"echo": hosts.backend(tunnel.echo).port})
+    server.accept(client)
+    client.wait_connected()
+    port = server.app_port("edge1", "echo")
+    wire.delay_s = 0.1
+    tunnel.pump(port, 3_000_000)
+    with contextlib.ExitStack() as stack:
+        users = [stack.enter_context(connect(port)) for _ in range(20)]
+        for n, user in enumerate(users):
+            user.sendall(b"%d" % n)
+            user.shutdown(socket.SHUT_WR)
+        assert [tunnel.receive_all(user) for user in users] == [b"%d" % n for n in range(20)]
+    assert client.count(r"supervisor\[\d+\]: connected to ") == 1
+    talk = tunnel.Talk(port)
+    wire.delay_s = 20
+    talk.wait_end()
+    wait(lambda: client.fact("connection") != "connected", "the client to notice")
+    wire.delay_s = 0
+    client.wait_connected(times=2)
+    wait(lambda: works(port), "the app over the better network")
+
+
+def test_a_network_with_netem(hosts, lossy):
+    """Delay, jitter, loss, repeated and reordered packets, where the kernel can do that to a link."""
+    address, prefix, _ = lossy
+    shape = [*prefix, "tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay", "40ms", "20ms", "loss", "2%", "duplicate", "1%",
+             "reorder", "5%"]
+    if shutil.which("tc") is None or subprocess.run(shape, check=False, capture_output=True).returncode != 0:
+        pytest.skip("this kernel has no netem; test_a_slow_network and test_lossy_network do without")
+    server = hosts.server("--host", address, "--dead-after", "20s", "--ping-interval", "2s")
+    backend = hosts.spawn("backend", [*prefix, "/usr/bin/python3", "-c", ECHO])
+    port = int(backend.wait_log(r"port (\d+)").group(1))
+    client = hosts.client(server, "--dead-after", "20s", "--ping-interval", "2s", prefix=prefix,
+                          url=f"ws://{address}:{server.port}/wh/tunnel", apps={"echo": port})
+    server.accept(client)
+    client.wait_connected()
+    tunnel.pump(server.app_port("edge1", "echo"), 1_000_000)
+    assert client.count(r"supervisor\[\d+\]: connected to ") == 1
 
 
 ECHO = """

@@ -14,10 +14,11 @@
 
 #include "common/clock.h"
 #include "supervisor/approvals.h"
-#include "supervisor/requests.h"
 #include "supervisor/apps.h"
 #include "supervisor/decisions.h"
 #include "supervisor/limits.h"
+#include "supervisor/requests.h"
+#include "supervisor/revocations.h"
 #include "supervisor/sessions.h"
 #include "supervisor/worker_process.h"
 
@@ -290,6 +291,66 @@ static void revoking_ends_sessions_at_once(void **state)
     world_unmake(&world);
 }
 
+/* The database's file goes away under the server, or comes back. */
+static void database_move(struct world *world, bool away)
+{
+    char path[300];
+    char aside[310];
+
+    (void)snprintf(path, sizeof path, "%s", store_path(world->s->store));
+    (void)snprintf(aside, sizeof aside, "%s.aside", path);
+    assert_int_equal(away ? rename(path, aside) : rename(aside, path), 0);
+}
+
+static void a_revocation_counts_before_it_is_stored(void **state)
+{
+    struct world world = world_make("");
+    struct connection *c = connection_make(&world, "192.0.2.1:1000");
+    struct connection *half = connection_make(&world, "192.0.2.1:1001");
+    struct decision_result result;
+    struct store_peer row;
+    int status;
+
+    (void)state;
+    assert_int_equal(decide(&world, DECISION_PREAPPROVE, 1, "edge1"), OUTCOME_DONE);
+    ask(&world, c, 1, "edge1");
+    finish(&world, c);
+    ask(&world, half, 1, "edge1"); /* approved, its handshake not over yet */
+    database_move(&world, true);
+    decision_revoke(world.s, "edge1", &operator_actor, &result);
+    assert_int_equal(result.outcome, OUTCOME_FAILED);
+    assert_non_null(strstr(result.text, "COULD NOT BE STORED"));
+    assert_non_null(strstr(result.text, "removed or replaced")); /* and why */
+    assert_true(TAILQ_EMPTY(&world.s->peers));
+    assert_int_equal(waitpid(c->worker->pid, &status, 0), c->worker->pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    c->worker->reaped = true;
+    assert_int_equal(waitpid(half->worker->pid, &status, 0), half->worker->pid);
+    half->worker->reaped = true;
+    struct connection *again = connection_make(&world, "192.0.2.1:1002");
+    ask(&world, again, 1, "edge1");
+    assert_true(is_declined(again));
+    /* Only who is approved can be revoked, disk or no disk. */
+    assert_int_equal(decide(&world, DECISION_REVOKE, 2, ""), OUTCOME_NOT_FOUND);
+    assert_false(revocation_is_held(world.s, text_of(2)));
+    /* Nothing is tried before its time, nothing is forgotten by a try that fails. */
+    revocations_tick(world.s);
+    assert_true(revocation_is_held(world.s, text_of(1)));
+    database_move(&world, false);
+    assert_int_equal(decide(&world, DECISION_ACCEPT, 1, ""), OUTCOME_CONFLICT);
+    assert_int_equal(decide(&world, DECISION_PREAPPROVE, 1, "edge1"), OUTCOME_CONFLICT);
+    assert_int_equal(store_peer_by_fingerprint(world.s->store, text_of(1), &row), OK);
+    assert_int_equal(row.status, PEER_APPROVED); /* not stored yet, and yet: */
+    struct connection *later = connection_make(&world, "192.0.2.1:1003");
+    ask(&world, later, 1, "edge1");
+    assert_true(is_declined(later));
+    revocations_free(world.s); /* the end of the process tries once more */
+    assert_int_equal(store_peer_by_fingerprint(world.s->store, text_of(1), &row), OK);
+    assert_int_equal(row.status, PEER_REVOKED);
+    assert_int_equal(decide(&world, DECISION_PREAPPROVE, 1, "edge1"), OUTCOME_DONE);
+    world_unmake(&world);
+}
+
 static void revoked_between_answer_and_finish(void **state)
 {
     struct world world = world_make("");
@@ -492,6 +553,7 @@ int main(void)
         cmocka_unit_test(who_is_gone_is_no_lie),
         cmocka_unit_test(declined_is_remembered_and_then_forgotten),
         cmocka_unit_test(revoking_ends_sessions_at_once),
+        cmocka_unit_test(a_revocation_counts_before_it_is_stored),
         cmocka_unit_test(revoked_between_answer_and_finish),
         cmocka_unit_test(a_name_that_is_taken),
         cmocka_unit_test(the_approved_name_stays),
