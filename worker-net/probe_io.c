@@ -62,6 +62,8 @@ enum status probe_read(struct probe *p)
         return ERR_FULL;
     for (;;) {
         enum status st = OK;
+        if (clock_mono_ms() >= p->deadline_ms) /* also for one who never stops talking */
+            return ERR_TIMEOUT;
         if (p->tls != NULL) {
             st = tls_read(p->tls, p->input + p->input_len, room, &n);
         } else {

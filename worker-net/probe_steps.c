@@ -183,9 +183,11 @@ enum status probe_answer(struct probe *p, char *text)
     }
     const char *line = (const char *)p->input;
     size_t line_len = strcspn(line, "\r\n"); /* the buffer holds a line's end */
-    (void)snprintf(text, PROBE_TEXT, "%.*s", (int)(line_len > 100 ? 100 : line_len), line);
-    if (line_len < 12 || strncmp(line, "HTTP/1.", 7) != 0 || line[8] != ' ')
+    if (line_len < 12 || strncmp(line, "HTTP/1.", 7) != 0 || line[8] != ' ') {
+        (void)snprintf(text, PROBE_TEXT, "an answer that is not HTTP");
         return ERR_FORMAT;
+    }
+    (void)snprintf(text, PROBE_TEXT, "%.*s", (int)(line_len > 100 ? 100 : line_len), line);
     return line[9] == '2' ? OK : ERR_REFUSED;
 }
 

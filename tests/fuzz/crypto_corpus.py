@@ -65,3 +65,25 @@ for name, data in {
     "finished": b"\x04\0" + messages["server_finished"], "finished_short": b"\x04\0" + messages["server_finished"][:51],
 }.items():
     put("fuzz_handshake_client", name, data)
+
+
+def ws(first, payload):
+    """One frame of a server's."""
+    size = len(payload)
+    return bytes([first]) + (bytes([size]) if size < 126 else b"\x7e" + struct.pack(">H", size)) + payload
+
+
+greeting = messages["server_hello"]
+for name, data in {
+    "good": b"\0" + ws(0x82, greeting), "good_after_ping": b"\0" + ws(0x89, b"p") + ws(0x82, greeting),
+    "good_in_pieces": b"\0" + ws(0x02, greeting[:70]) + ws(0x80, greeting[70:]), "another": b"\x02" + ws(0x82, greeting),
+    "wrong_signature": b"\0" + ws(0x82, greeting[:-1] + bytes([greeting[-1] ^ 1])), "cut": b"\0" + ws(0x82, greeting)[:60],
+    "cut_lists": b"\0" + ws(0x82, hs.header(1, 2) + b"\x08\x01"), "cut_shares": b"\0" + ws(0x82, hs.header(1, 4) + b"\1\1\1\1"),
+    "no_versions": b"\0" + ws(0x82, hs.header(1, 1) + b"\0"), "many_suites": b"\0" + ws(0x82, hs.header(1, len(
+        hello_body(b"\x08" + bytes(range(1, 9)))) + 64) + hello_body(b"\x08" + bytes(range(1, 9))) + bytes(64)),
+    "odd_kem": b"\0" + ws(0x82, hs.header(1, len(hello_body()) + 60) + hello_body() + bytes(60)),
+    "other_message": b"\0" + ws(0x82, messages["grant"]), "close": b"\0" + ws(0x88, b"\x11\x93busy \x1b[2J"),
+    "close_empty": b"\0" + ws(0x88, b""), "not_websocket": b"\0SSH-2.0-x\r\n", "page": b"\x01HTTP/1.1 200 OK\r\n\r\n",
+    "page_404": b"\x01HTTP/1.1 404 Not Found\n", "page_odd": b"\x01HTTP/1.1\0\n", "page_long": b"\x01" + b"x" * 200 + b"\n",
+}.items():
+    put("fuzz_probe", name, data)

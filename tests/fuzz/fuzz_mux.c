@@ -229,6 +229,10 @@ static void local(struct world *w, uint8_t what, uint8_t value)
     default:
         if (value == 255)
             mux_send_goaway(w->mux, END_STOPPING);
+        else if (value == 254)
+            mux_send_ping(w->mux);
+        else if (value == 253 && !mux_close_is_sent(w->mux))
+            mux_send_close(w->mux);
         else
             mux_set_now(w->mux, w->mux->now_us + (uint64_t)value * 1000);
         break;
@@ -254,6 +258,36 @@ static bool record(struct world *w, const uint8_t *plain, size_t len)
     return st == OK;
 }
 
+/* The same bytes as a record of somebody who has no key: none is taken, nothing of it is left to be read. */
+static void forged(const uint8_t *data, size_t size, const uint8_t *key, const uint8_t *iv)
+{
+    static const uint8_t header[RECORD_HEADER] = {RECORD_TYPE};
+    uint8_t *record = malloc(size + 1), *plain = NULL;
+    struct record_key opens = {0};
+    size_t len;
+
+    if (record == NULL || record_key_set(&opens, 0, false, 0, 1, key, iv, 3, size / 2) != OK)
+        abort();
+    memcpy(record, data, size);
+    for (int round = 0; round < 2; round++) {
+        uint64_t left = record_key_left(&opens, size);
+        enum status st = record_open(&opens, record, size, &plain, &len);
+        if (st == OK || plain != NULL || record_key_left(&opens, size) != left)
+            abort();
+        if (st == ERR_AUTH && size > RECORD_OVERHEAD &&
+            (record[RECORD_HEADER] | record[size - RECORD_TAG - 1]) != 0)
+            abort();
+        if (size < RECORD_OVERHEAD)
+            break;
+        memcpy(record, header, sizeof header);
+    }
+    if (record_seal(&opens, record, RECORD_PLAIN_MAX + 1) != ERR_SIZE ||
+        (size > 0 && size <= RECORD_PLAIN_MAX && record_seal(&opens, record, size) != ERR_LIMIT))
+        abort();
+    record_key_clear(&opens);
+    free(record);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t key[RECORD_KEY] = {1}, iv[RECORD_IV] = {2};
@@ -261,6 +295,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 1)
         return 0;
+    forged(data, size, key, iv);
     w.side = (data[0] & 1) != 0 ? SIDE_SERVER : SIDE_CLIENT;
     struct mux_config config = {.side = w.side,
                                 .max_streams = 8,

@@ -193,6 +193,14 @@ def mux():
                    (fill, has_data), u64(7, 2, 50), (fill, has_data), u64(7, 2, 1 << 50), (fill, has_data)),
         "close": (SETTINGS, opens(2), (accept, 2), frame(0x14)),
         "ping": (SETTINGS, u64(0x10, 0, 7), u64(0x11, 0, 7), u64(8, 0, 9), frame(0, 0, b"pad"), (fill, 0)),
+        "rtt": (SETTINGS, (clock, 254), (fill, 0), (clock, 9), u64(0x11, 0, 1), u64(0x11, 0, 1)),
+        "end-of-ours": (SETTINGS, opens(2), (clock, 253), (clock, 255), (fill, 0), (clock, 253), (fill, 0)),
+        "credit-wakes": (SETTINGS[:8] + struct.pack(">HQHQ", 1, 100, 2, 65536), opens(2), (accept, 2), (readable, 2), u64(7, 0, 1 << 30),
+                         (fill, has_data)),
+        "settings-of-a-newer-one": (frame(0x13, 0, struct.pack(">HQHQ", 9, 5, 1, 8)), opens(2)),
+        "bad-settings-repeated": (frame(0x13, 0, struct.pack(">HQHQ", 1, 8, 1, 8)),),
+        "bad-settings-huge": (frame(0x13, 0, struct.pack(">HQ", 3, 1 << 63)),),
+        "goaway-twice": (SETTINGS, (clock, 255), (clock, 255), frame(0x12, 0, struct.pack(">IH", 0, 16)), (fill, 0)),
         "ack": (SETTINGS, frame(0x22, 0, struct.pack(">IHB", 1, 0, 3) + b"a:1" + b"\0")),
         "goaway": (SETTINGS, opens(2), (clock, 255), opens(4), (fill, 0)),
         "bad-first": (u64(0x10, 0, 7),),
@@ -240,12 +248,42 @@ def mux():
                           (fill, has_data), (fill, has_end)),
         "bad-limit": (SETTINGS, (open_one, 1), (fill, 0), u64(3, 2, 1 << 63)),
     }
+    write("fuzz_mux", "record-forged", b"\x20\0\0\0" + b"x" * 60)
+    write("fuzz_mux", "record-of-nothing", b"\x20\0\0\0" + b"x" * 16)
     for name, steps in client.items():
         write("fuzz_mux", "client-" + name, b"\0" + script(*steps))
     for name, steps in server.items():
         write("fuzz_mux", "server-" + name, b"\1" + script(*steps))
 
 
+def service(annotations="", spec='"clusterIP":"10.0.0.1","ports":[{"name":"http","port":80}]', metadata='"uid":"u"', line=True):
+    wormhole = "wormhole.glothriel.github.com/"
+    text = (f'{{"metadata":{{"namespace":"n","name":"s",{metadata},"annotations":{{"{wormhole}exposed":"yes"'
+            + "".join(f',"{wormhole}{key}":{value}' for key, value in annotations) + f'}}}},"spec":{{{spec}}}}}')
+    text = f'{{"type":"ADDED","object":{text}}}\n' if line else text
+    assert len(text) <= 512, text
+    return text.encode()
+
+
+def kubernetes():
+    ports = '"ports":[{"name":"dns","port":53,"protocol":"UDP"},{"name":"dns-tcp","port":53,"targetPort":5353},{"name":"http","port":80}]'
+    cases = {
+        "all-ports": service(spec=ports), "by-number": service([("ports", '"53,80"')], ports), "by-name": service([("ports", '" http , dns"')], ports),
+        "unknown-port": service([("ports", '"ssh,"')], ports), "no-port": service([("ports", '" , "')], ports), "ports-odd": service([("ports", "7")], ports),
+        "name": service([("name", '"web"')]), "bad-name": service([("name", '"Web_"')]), "name-odd": service([("name", "[]")]),
+        "headless": service(spec='"clusterIP":"None","ports":[{"port":80,"targetPort":8080}]'), "no-cluster-ip": service(spec='"ports":[{"port":80}]'),
+        "external": service(spec='"type":"ExternalName","externalName":"x"'), "udp-only": service(spec='"ports":[{"port":53,"protocol":"UDP"}]'),
+        "no-ports": service(spec='"ports":[]'), "port-0": service(spec='"ports":[{"port":0}]'), "port-text": service(spec='"ports":[{"port":"80"}]'),
+        "port-huge": service(spec='"ports":[{"port":65536}]'), "ports-not-a-list": service(spec='"ports":{"port":80}'), "no-uid": service(metadata='"x":1'),
+        "uid-with-nul": service(metadata='"uid":"a\\u0000b"'), "long-app-protocol": service(spec='"ports":[{"port":1,"appProtocol":"' + "p" * 90 + '"}]'),
+        "many-ports": service(spec='"ports":[' + ",".join(['{"port":1}'] * 33)[:330].rsplit(",", 1)[0] + "]"),
+        "not-a-spec": service().replace(b'"spec":{', b'"spac":{'), "numbers": b'{"type":"ADDED","object":5}\n{"type":7}\n[]\n"x"\n',
+    }
+    for name, text in cases.items():
+        write("fuzz_k8s_stream", "service-" + name, b"0 " + text)
+
+
 http()
 websocket()
 mux()
+kubernetes()

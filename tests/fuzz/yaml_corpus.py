@@ -41,6 +41,19 @@ EXPOSE = {
     "alias-key": "expose: [{*a : b}]\n",
 }
 
+# One option each, for the readers of values.
+SERVERS = ["wss://hub.example:8443/wh/tunnel?x", "WS://h", "ws://[::1]:80/", "hub.example", "http://h/", "ws://", "ws://h:0/", "ws://h:x/", "ws://a b/",
+           "ws://h\\\\x/", "ws://u@h/", "ws://" + "h" * 400 + "/", "ws://h/" + "p" * 900, "ftps+longscheme+more://h", "ws://h_%/"]
+PROXIES = ["http://p:3128", "http://u:p%40w@p:3128", "http://u%4@p", "http://u%zz@p", "http://u%00@p", "http://u%c3%A4:x@p", "http://" + "u" * 400 + "@p",
+           "http://u:" + "p" * 400 + "@p", "http://u%3Ax@p", "none", "https://p", "http://@p", "p:3128"]
+NETWORKS = ["10.0.0.0/8", "10.0.0.1", "2001:db8::/32", "::1", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/8x", "/8", "x/8", "10.0.0/8", "1" * 80, "::ffff:10.0.0.1/100"]
+EXPOSED = ["Host_Name.local:80", "---:80", "name=web,address=h:1", "name=web", "name=web,nam=x", "name=a,name=b,address=h:1", "name=,address=h:1",
+           "name=" + "n" * 80 + ",address=h:1", "address=" + "h" * 400, "h", "h:0", "h:65536", ":80", "[::1]:80", "a..b:80", "name=UP,address=h:1"]
+VALUES = ["ping-interval: 5", "ping-interval: 5 parsecs", "ping-interval: 99999999999999999999s", "max-record: 32q", "stream-window: 8M", "stream-window: 9999999999999G",
+          "grace: -1s", "log-level: loud", "acceptor: nobody", "sandbox: maybe", "metrics: perhaps", "path: ''", "path: wh", "max-pending: 0x10", "max-pending: 10 ",
+          "max-startups: 10:30", "max-startups: 10:30:100", "max-startups: 100:30:10", "preapproved: [a, a]", "server-fingerprint: SHA256:x", "name: Edge One",
+          "state-dir: " + "d" * 300, "trusted-proxies: [10.0.0.0/8, 10.0.0.0/8]"]
+
 
 def kubeconfig(cluster="server: https://127.0.0.1:6443", user="token: t", context="{cluster: k, user: u}", current="c", extra=""):
     return (f"apiVersion: v1\nkind: Config\ncurrent-context: {current}\nclusters: [{{name: k, cluster: {{{cluster}}}}}]\n"
@@ -83,6 +96,17 @@ def main():
         write("fuzz_config", "server-" + name, SERVER + text.encode())
     for name, text in EXPOSE.items():
         write("fuzz_config", "client-" + name, CLIENT + text.encode())
+    for kind, key, texts in (("url", "server", SERVERS), ("proxy", "proxy", PROXIES)):
+        for n, text in enumerate(texts):
+            write("fuzz_config", f"client-{kind}-{n}", CLIENT + f'{key}: "{text}"\n'.encode())
+    for n, text in enumerate(EXPOSED):
+        write("fuzz_config", f"client-exposed-{n}", CLIENT + f'expose: [{{address: "{text}"}}]\n'.encode())
+        write("fuzz_config", f"client-exposed-text-{n}", CLIENT + f'expose: ["{text}"]\n'.encode())
+    for n, text in enumerate(NETWORKS):
+        write("fuzz_config", f"server-network-{n}", SERVER + f'trusted-proxies: ["{text}"]\n'.encode())
+    for n, text in enumerate(VALUES):
+        write("fuzz_config", f"server-value-{n}", SERVER + text.encode() + b"\n")
+        write("fuzz_config", f"client-value-{n}", CLIENT + text.encode() + b"\n")
     write("fuzz_config", "server-bad-utf8", SERVER + b"host: \xff\xfe\n")
     write("fuzz_config", "server-control", SERVER + b"host: \x01\n")
     for name, text in KUBE.items():
