@@ -40,6 +40,10 @@ static void go_on_with_tls(struct relay *r)
         relay_fail(r, END_TLS, 0, why);
         return;
     }
+    if (!tls_gather_writes(r->link.tls)) {
+        relay_fail(r, END_INTERNAL, 0, "out of memory");
+        return;
+    }
     r->mode = RELAY_TEXT;
     relay_again(r);
     r->handlers->secured(r->arg);

@@ -68,7 +68,6 @@ static enum status write_tls(struct relay_link *link, const struct iovec *iov, i
         size_t done = 0;
         while (done < iov[i].iov_len) {
             size_t took = 0;
-            link->write_calls++;
             enum status st =
                 tls_write(link->tls, (const char *)iov[i].iov_base + done, iov[i].iov_len - done, &took);
             if (st != OK)
@@ -80,13 +79,21 @@ static enum status write_tls(struct relay_link *link, const struct iovec *iov, i
     return OK;
 }
 
+enum status relay_link_flush(struct relay_link *link)
+{
+    return link->tls == NULL ? OK : tls_flush(link->tls);
+}
+
 enum status relay_link_write(struct relay_link *link, const struct iovec *iov, int n, size_t *written)
 {
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
     enum status st = OK;
 
     if (link->tls != NULL) {
+        link->write_calls++; /* gathered: one in most cases */
         st = write_tls(link, iov, n, written);
+        if (st == OK && relay_link_flush(link) == ERR_IO)
+            st = ERR_IO;
     } else {
         link->write_calls++;
         ssize_t took = sendmsg(link->fd, &message, MSG_NOSIGNAL);

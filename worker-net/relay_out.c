@@ -115,7 +115,7 @@ static enum status write_waiting(struct relay *r)
         r->raw_start += written;
     }
     r->raw_start = r->raw_end = 0;
-    return OK;
+    return relay_link_flush(&r->link);
 }
 
 /* Seals and masks one filled record and makes it a slot of the ring. */

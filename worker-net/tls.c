@@ -19,6 +19,9 @@ struct tls_context {
     SSL_CTX *ctx;
 };
 
+/* A TLS record has 16 KiB at most: one system call for a dozen of them. */
+#define GATHER_BYTES (256L << 10)
+
 struct tls {
     SSL *ssl;
     char host[256];
@@ -229,6 +232,34 @@ enum status tls_write(struct tls *t, const void *buf, size_t len, size_t *n)
     return r == 1 ? OK : io_status(t, r, errno);
 }
 
+bool tls_gather_writes(struct tls *t)
+{
+    BIO *gather = BIO_new(BIO_f_buffer());
+
+    if (gather == NULL || BIO_set_write_buffer_size(gather, GATHER_BYTES) != 1) {
+        BIO_free(gather);
+        ERR_clear_error();
+        return false;
+    }
+    BIO *socket = SSL_get_wbio(t->ssl);
+    (void)BIO_up_ref(socket); /* the chain holds it as the reading side does */
+    SSL_set0_wbio(t->ssl, BIO_push(gather, socket));
+    return true;
+}
+
+enum status tls_flush(struct tls *t)
+{
+    BIO *out = SSL_get_wbio(t->ssl);
+
+    errno = 0;
+    if (BIO_flush(out) > 0)
+        return OK;
+    int saved = errno;
+    ERR_clear_error();
+    errno = saved;
+    return BIO_should_retry(out) ? ERR_AGAIN : ERR_IO;
+}
+
 void tls_shutdown(struct tls *t)
 {
     if (t->shut)
@@ -236,5 +267,6 @@ void tls_shutdown(struct tls *t)
     t->shut = true;
     ERR_clear_error();
     (void)SSL_shutdown(t->ssl);
+    (void)BIO_flush(SSL_get_wbio(t->ssl));
     ERR_clear_error();
 }

@@ -234,17 +234,18 @@ static void test_peer_closes_during_handshake(void **state)
     (void)close(fd[1]);
 }
 
-static void test_data_both_ways(void **state)
+static void data_both_ways(bool gathered)
 {
     struct server s = {.certificate = certificate("x", "DNS:server.wormhole.example", authority, -1, 5)};
     static uint8_t sent[300000], got[300000];
     size_t written = 0, read = 0;
     char why[256];
-    (void)state;
 
     int fd = start(&s);
     struct tls *t = tls_new(context, fd, "server.wormhole.example");
     assert_int_equal(shake(t, fd, why), OK);
+    if (gathered)
+        assert_true(tls_gather_writes(t));
     for (size_t i = 0; i < sizeof sent; i++)
         sent[i] = (uint8_t)(i * 13 + i / 1000);
     while (read < sizeof got) {
@@ -257,6 +258,8 @@ static void test_data_both_ways(void **state)
         enum status in = tls_read(t, got + read, sizeof got - read, &n);
         if (in == OK)
             read += n;
+        if (gathered && written == sizeof sent)
+            assert_int_not_equal(tls_flush(t), ERR_IO);
         assert_true((st == OK || st == ERR_AGAIN) && (in == OK || in == ERR_AGAIN));
         if (st == ERR_AGAIN && in == ERR_AGAIN)
             wait_for(fd, false);
@@ -273,6 +276,18 @@ static void test_data_both_ways(void **state)
     (void)close(fd);
     (void)pthread_join(s.thread, NULL);
     X509_free(s.certificate);
+}
+
+static void test_data_both_ways(void **state)
+{
+    (void)state;
+    data_both_ways(false);
+}
+
+static void test_gathered_writes(void **state)
+{
+    (void)state;
+    data_both_ways(true);
 }
 
 static void test_authorities(void **state)
@@ -297,7 +312,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_names),     cmocka_unit_test(test_bad_certificates),
         cmocka_unit_test(test_not_tls_at_all), cmocka_unit_test(test_peer_closes_during_handshake),
-        cmocka_unit_test(test_data_both_ways), cmocka_unit_test(test_authorities),
+        cmocka_unit_test(test_data_both_ways), cmocka_unit_test(test_gathered_writes), cmocka_unit_test(test_authorities),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

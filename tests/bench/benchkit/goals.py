@@ -89,12 +89,28 @@ def judge(rows):
                     "smaller_is_better": smaller,
                     "verdict": f"withheld: {held}" if held else
                     _verdict(low, seen["median"], high, floor, aim, smaller)})
+    _stalled(out, rows)
     for row, figure, other, times in RELATIVE:
         _relative(out, rows, row, figure, other, times, times)
     for other in RIVALS:
         for row, figure, aim in RIVAL_ROWS:
             _relative(out, rows, row, figure, other, 1.0, aim)
     return out
+
+
+def _stalled(out, rows):
+    """What a bulk stream and a request keep of their speed when a reader stalls beside them. The interval is the widest
+    that both rows' intervals allow."""
+    for figure, floor, aim, smaller in (("mbps", 0.9, 1.0, False), ("p50", 1 / 0.9, 1.0, True)):
+        beside, stalled = (_entry(rows, row, SUBJECT, figure) for row in ("beside-bulk", "beside-stalled"))
+        if not beside or not stalled or None in (beside["value"]["median"], stalled["value"]["median"]):
+            continue
+        bulk, held = ({end: one["value"][end] or one["value"]["median"] for end in ("low", "median", "high")}
+                      for one in (beside, stalled))
+        low, value, high = (held["low"] / bulk["high"], held["median"] / bulk["median"], held["high"] / bulk["low"])
+        out.append({"row": "beside-stalled", "figure": figure, "against": "the same without a stalled reader",
+                    "value": value, "low": low, "high": high, "floor": floor, "aim": aim,
+                    "smaller_is_better": smaller, "verdict": _verdict(low, value, high, floor, aim, smaller)})
 
 
 def _relative(out, rows, row, figure, other, floor, aim):
@@ -123,6 +139,13 @@ def judge_solo(solo):
             add("memory", f"bytes per idle stream, {side}", value, 1024, 256)
         add("memory", "idle server with one peer, MiB", own["sides"][0]["server"]["private"] / 2**20, 14, 8)
         add("memory", "CPU at rest, 5,000 streams, %", own["idle_cpu"][-1] * 100, 0.1, 0.1)
+    stalled = solo.get("stalled_memory", {}).get(SUBJECT)
+    if stalled:
+        for side, value in stalled.items():
+            add("stalled reader", f"memory, {side}, MiB (the largest window is 8)", value / 2**20, 8, 8)
+    peers = solo.get("growth_peers", {}).get(SUBJECT)
+    if peers:
+        add("memory", "server, for one more peer, MiB", peers[-1]["server_memory_per_peer"] / 2**20, 3, 1.5)
     for key, name in (("line_clean", "50 ms"), ("line_lossy", "50 ms, 1 % loss")):
         rates = solo.get(key, {}).get("mbps", {})
         if SUBJECT in rates and "direct" in rates:
