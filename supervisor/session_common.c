@@ -112,9 +112,15 @@ void session_log_end(const struct connection *c, enum worker_exit why)
     uint64_t seconds = (clock_mono_ms() - (c->opened_ms != 0 ? c->opened_ms : c->started_ms)) / 1000;
     const char *code = c->end_known ? end_code_text(c->end_code) : worker_exit_text(why);
     bool text_adds = c->end_text[0] != '\0' && strcmp(c->end_text, code) != 0;
+    static const char closed_unasked[] = "the peer closed the connection without a word";
     bool quiet =
         c->end_known && c->opened_ms == 0 && (c->end_code == END_NORMAL || c->end_code == END_STOPPING);
 
+    /* Who only looks whether the port is open (a balancer, every few seconds) is no news; the metrics count
+     * it. */
+    if (c->supervisor->side == SIDE_SERVER && c->end_known && c->opened_ms == 0 && c->end_code == END_HTTP &&
+        strncmp(c->end_text, closed_unasked, sizeof closed_unasked - 1) == 0)
+        quiet = true;
     from.in_words = SAYS_PEER;
     log_line(quiet ? LEVEL_DEBUG : LEVEL_INFO, &from, "%s %s after %llu s: %s%s%s", connection_text(c),
              c->opened_ms != 0 ? "disconnected" : "did not get in", (unsigned long long)seconds, code,

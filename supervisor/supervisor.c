@@ -100,6 +100,7 @@ static void ready_tell(struct supervisor *s)
         return;
     s->told_ready = true;
     notify_ready(s->notify);
+    status_tell(s);
     sup_info("ready");
 }
 

@@ -293,12 +293,18 @@ def test_traffic_is_no_news(hosts):
     server, client = pair(hosts, {}, {})
     port = server.app_port("edge1", "echo")
     assert works(port)
+    client.wait_log(r"supervisor\[\d+\]: ready")
+    client.wait_log("is on the server at")
     before = server.log().count("\n"), client.log().count("\n")
     for _ in range(200):
         assert works(port)
     tunnel.pump(port, 4 << 20)
     server.cli("status")
     server.cli("apps")
+    for _ in range(3):  # a load balancer that looks whether the port is open
+        with socket.create_connection(("127.0.0.1", server.port)):
+            wait(lambda: len(server.processes("session")) == 2, "its session")
+        wait(lambda: len(server.processes("session")) == 1, "the end of its session")
     assert (server.log().count("\n"), client.log().count("\n")) == before, server.log() + client.log()
     lines = [sum(bool(re.match(r"\d{4}-", line)) for line in host.log().splitlines()) for host in (server, client)]
     assert max(lines) <= 10, "a start and a pairing are a handful of lines"
