@@ -87,6 +87,7 @@ static enum status bind_socket(struct control_socket *cs, const struct sockaddr_
                                struct config_error *error)
 {
     struct stat st;
+    bool has_it = false; /* the group, from the start: then nothing is asked that a service may be denied */
     cs->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (cs->fd < 0)
         return fail(error, ERR_IO, cs->path, "%s", strerror(errno));
@@ -102,8 +103,10 @@ static enum status bind_socket(struct control_socket *cs, const struct sockaddr_
     if (lstat(cs->path, &st) == 0) {
         cs->device = st.st_dev;
         cs->inode = st.st_ino;
+        has_it = st.st_gid == cs->group;
     }
-    if (cs->has_group && (chown(cs->path, (uid_t)-1, cs->group) != 0 || chmod(cs->path, 0660) != 0))
+    if (cs->has_group &&
+        ((!has_it && chown(cs->path, (uid_t)-1, cs->group) != 0) || chmod(cs->path, 0660) != 0))
         return fail(error, ERR_IO, cs->path, "cannot be given to the group: %s", strerror(errno));
     if (listen(cs->fd, BACKLOG) != 0)
         return fail(error, ERR_IO, cs->path, "cannot listen: %s", strerror(errno));
