@@ -201,7 +201,7 @@ static int end_listing(struct listing *listing)
     }
     if (listing->format == OUTPUT_TABLE && listing->missing[0] != '\0') {
         (void)fflush(stdout);
-        (void)fprintf(stderr, "\nNot in force:\n%s", listing->missing);
+        (void)fprintf(stderr, "\nNot in force, or not known:\n%s", listing->missing);
     }
     return written;
 }

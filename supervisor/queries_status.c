@@ -186,8 +186,14 @@ static void fill_kernel(struct msg_row_process *row, pid_t pid)
 {
     struct process_facts facts;
     row->pid = (uint32_t)pid;
-    if (process_facts_read(pid, &facts) != OK)
+    if (process_facts_read(pid, &facts) != OK) {
+        /* Zeros must not be taken for facts: ProtectProc= hides processes that may not be traced. */
+        size_t used = strlen(row->missing);
+        (void)snprintf(row->missing + used, sizeof row->missing - used,
+                       "%suser, capabilities and seccomp unknown: /proc/%d cannot be read",
+                       used > 0 ? "; " : "", (int)pid);
         return;
+    }
     row->uid = facts.uid;
     row->gid = facts.gid;
     row->cap_effective = facts.cap_effective;
