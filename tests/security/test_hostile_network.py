@@ -170,7 +170,7 @@ def test_requests_without_end(hosts):
 
 
 def test_strangers_come_and_go(hosts):
-    """Ten thousand connections that are dropped at once, some reset: nothing is left of them."""
+    """A thousand connections that are dropped at once, some reset: nothing is left of them."""
     server = hosts.server("--max-half-open-per-source", "10000", "--max-startups", "10000:1:10000")
     tunnel.wait(lambda: server.processes("crypto"), "crypto")
     crypto = server.pid_of("crypto")
@@ -187,12 +187,40 @@ def test_strangers_come_and_go(hosts):
             if n % 50 == 49:
                 tunnel.wait(lambda: len(server.processes("session")) < 25, "sessions to end")
         tunnel.wait(lambda: not server.processes("session"), "the end of all")
-    wave(500)
+    wave(250)
     before = [hostile.settle(pid) for pid in (server.pid, crypto)]
-    wave(9_500)
+    wave(750)
     after = [hostile.settle(pid) for pid in (server.pid, crypto)]
     for (memory, descriptors), (memory_then, descriptors_then) in zip(after, before):
         assert descriptors <= descriptors_then and memory < memory_then + 512, f"{before} became {after}"
+    tally.add(hostile=1000)
+
+
+def test_approved_ones_come_and_go(hosts, key):
+    """Ten thousand whole tunnels of one peer, with apps under changing names, ended in every way: nothing is left of them."""
+    server = open_server(hosts, key)
+    tunnel.wait(lambda: server.processes("crypto"), "crypto")
+    lasting = (server.pid, server.pid_of("crypto"))
+
+    def wave(count):
+        for n in range(count):
+            client = connected(server, key)
+            code, _ = client.expose(1, b"app%d" % (n % 7))
+            assert code == 0
+            if n % 3 == 0:
+                client.records.send(peer.frame(peer.CLOSE_NOTIFY))
+            if n % 3 == 2:
+                tunnel.reset(client.ws.sock)
+            else:
+                client.close()
+        tunnel.wait(lambda: not server.processes("session"), "the end of all")
+    wave(500)
+    before = [hostile.settle(pid) for pid in lasting]
+    wave(9_500)
+    after = [hostile.settle(pid) for pid in lasting]
+    for (memory, descriptors), (memory_then, descriptors_then) in zip(after, before):
+        assert descriptors <= descriptors_then and memory < memory_then + 512, f"{before} became {after}"
+    assert server.count("crashed") == 0 and server.count("is connected, key") == 10_000
     tally.add(hostile=10_000)
 
 
