@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the packaging tests share: where things are, running programs, roots of a clean system. Asserts nothing."""
+import atexit
 import contextlib
+import fcntl
 import functools
 import hashlib
 import os
@@ -58,15 +60,67 @@ def until(condition, what, seconds=60):
 def installed_tree():
     """The build tree, installed below a folder as a package has it."""
     tree = pathlib.Path(tempfile.mkdtemp(prefix="wormhole-tree-"))
+    atexit.register(shutil.rmtree, tree, ignore_errors=True)
     run("cmake", "--install", BUILD, "--prefix", "/usr", "--strip", env=dict(os.environ, DESTDIR=str(tree)))
     return tree
 
 
-def package_build(kind, output, *more, tmp=None):
-    env = dict(os.environ)
-    if tmp is not None:
-        env["TMPDIR"] = str(tmp)
-    run(ROOT / "packaging/build", kind, "--output", output, *more, env=env, timeout=800)
+def package_build(kind, output, *more, tree=ROOT, **environment):
+    env = dict(os.environ, **environment)
+    run(tree / "packaging/build", kind, "--output", output, *more, env=env, timeout=1700)
+
+
+@contextlib.contextmanager
+def only_one(lock):
+    """Holds a lock file: tests of several files run side by side and share what is made once."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def source_names():
+    """The tree's files as git knows them, changes included; without git all but what was built."""
+    listed = run("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard", check=False).stdout
+    names = listed.split("\0") if listed else [p.relative_to(ROOT).as_posix() for p in ROOT.rglob("*")
+                                               if p.relative_to(ROOT).parts[0] not in ("build", "dist", ".git")]
+    return sorted(name for name in set(names) if name and (ROOT / name).is_file())
+
+
+def sources_hash():
+    """Changes with every file that a package is made of, and with the tools that make it."""
+    digest = hashlib.sha256(run("dpkg-query", "-W", "-f=${Package} ${Version}\n", "gcc", "cmake", "debhelper", "libssl-dev",
+                                "libsqlite3-dev", "libevent-dev", check=False).stdout.encode())
+    for name in source_names():
+        if not name.startswith("tests/"):
+            digest.update(name.encode() + b"\0" + (ROOT / name).read_bytes())
+    return digest.hexdigest()[:24]
+
+
+def copy_of_sources(folder, tree=None):
+    """The tree as somebody who was sent it has it: other folder, other times of files, no git."""
+    for name in source_names() if tree is None else [p.relative_to(tree) for p in tree.rglob("*") if p.is_file()]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy((tree or ROOT) / name, folder / name, follow_symlinks=False)
+    return folder
+
+
+def shared_deb():
+    """The folder with the Debian package of these sources, and a copy of what it was made of: built once, by whichever test
+    comes first."""
+    folder = BUILD / "packaging/deb"
+    stamp, want = folder / "made-of", sources_hash()
+    with only_one(BUILD / "packaging/deb.lock"):
+        if not stamp.exists() or stamp.read_text() != want:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            package_build("deb", folder, tree=copy_of_sources(folder / "sources"))
+            stamp.write_text(want)
+    return folder
+
+
+def the_deb(folder):
+    return next(p for p in folder.glob("wormhole_*.deb"))
 
 
 def apt_works():
@@ -84,26 +138,34 @@ def _site():
     return None, release
 
 
-def clean_root(folder):
-    """Unpacks a minimal Debian 12 into the folder; made once, then kept in the cache. None, reason when it cannot be had."""
+def _root_archive():
+    """A minimal Debian 12 as an archive; made once, then kept in the cache. None, reason when it cannot be had."""
     if not apt_works():
         return None, "needs root and debootstrap"
     packages = "systemd,ca-certificates,curl,util-linux"
     key = hashlib.sha256(f"1 minbase {packages}".encode()).hexdigest()[:16]
     archive = CACHE / f"root-{key}.tar"
-    if not archive.exists():
-        site, release = _site()
-        if site is None:
-            return None, f"this machine's apt has no {release}"
-        CACHE.mkdir(parents=True, exist_ok=True)
-        fresh = tempfile.mkdtemp(prefix="root-", dir=CACHE)
-        try:
-            run("debootstrap", "--variant=minbase", f"--include={packages}", release, fresh, site, timeout=800)
-            shutil.rmtree(os.path.join(fresh, "var/cache/apt/archives"), ignore_errors=True)
-            run("tar", "-C", fresh, "-cf", f"{archive}.new", ".")
-            os.rename(f"{archive}.new", archive)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+    with only_one(CACHE / "root.lock"):
+        if not archive.exists():
+            site, release = _site()
+            if site is None:
+                return None, f"this machine's apt has no {release}"
+            fresh = tempfile.mkdtemp(prefix="root-", dir=CACHE)
+            try:
+                run("debootstrap", "--variant=minbase", f"--include={packages}", release, fresh, site, timeout=1700)
+                shutil.rmtree(os.path.join(fresh, "var/cache/apt/archives"), ignore_errors=True)
+                run("tar", "-C", fresh, "-cf", f"{archive}.new", ".")
+                os.rename(f"{archive}.new", archive)
+            finally:
+                shutil.rmtree(fresh, ignore_errors=True)
+    return archive, ""
+
+
+def clean_root(folder):
+    """Unpacks a minimal Debian 12 into the folder, with this machine's apt sources. None, reason when it cannot be had."""
+    archive, reason = _root_archive()
+    if archive is None:
+        return None, reason
     run("tar", "-C", folder, "-xf", archive)
     for name in ("etc/apt", "usr/share/keyrings", "etc/ssl/certs/ca-certificates.crt"):
         if os.path.exists(f"/{name}"):
@@ -115,11 +177,26 @@ def clean_root(folder):
     return folder, ""
 
 
+# Devices of its own below $root: what is done to their owners and modes in there must not reach this machine's.
+DEVICES = r"""
+mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+mkdir "$root/dev/pts" "$root/dev/shm"
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$root/dev/pts"
+mount -t tmpfs tmpfs "$root/dev/shm"
+ln -s pts/ptmx "$root/dev/ptmx"
+for link in fd: stdin:/0 stdout:/1 stderr:/2; do ln -s "/proc/self/fd${link#*:}" "$root/dev/${link%%:*}"; done
+for device in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 tty:5:0 console:1:3; do
+  name=${device%%:*} numbers=${device#*:}
+  mknod -m 666 "$root/dev/$name" c "${numbers%:*}" "${numbers#*:}"
+done
+"""
+
 INSIDE = r"""
+root=$1
 mount --make-rprivate /
 mkdir -p "$1/proc" "$1/dev"
 mount -t proc proc "$1/proc"
-mount --rbind /dev "$1/dev"
+""" + DEVICES + r"""
 [ "$2" = 0 ] || ip link set lo up
 exec chroot "$1" /bin/sh -euc "$3"
 """

@@ -7,24 +7,29 @@ import shutil
 
 import pytest
 
-from support import ROOT, clean_root, inside, package_build, run
+from support import ROOT, clean_root, copy_of_sources, inside, package_build, run, shared_deb, the_deb
 
 
 @pytest.fixture(scope="module")
-def deb(tmp_path_factory):
-    output = tmp_path_factory.mktemp("dist")
-    package_build("deb", output)
-    return next(p for p in output.glob("wormhole_*.deb"))
+def deb():
+    return the_deb(shared_deb())
 
 
 def test_two_builds_give_the_same_bytes(deb, tmp_path):
-    far = tmp_path / "another" / "much-longer-folder-name-for-building-in"
-    far.mkdir(parents=True)
-    output = tmp_path / "dist"
-    output.mkdir()
-    package_build("deb", output, tmp=far)
-    for name in sorted(p.name for p in deb.parent.glob("*.deb")):
-        assert (output / name).read_bytes() == (deb.parent / name).read_bytes(), name
+    """The other one in another and longer folder, from a copy without git whose files are of now, in another time zone, language
+    and mask."""
+    far = copy_of_sources(tmp_path / "another" / "much-longer-folder-name-for-building-in", deb.parent / "sources")
+    (tmp_path / "tmp").mkdir()
+    mask = os.umask(0o077)
+    try:
+        package_build("deb", tmp_path / "dist", tree=far, TMPDIR=str(tmp_path / "tmp"), TZ="Pacific/Kiritimati", LANG="C.UTF-8",
+                      HOME=str(tmp_path))
+    finally:
+        os.umask(mask)
+    names = sorted(p.name for p in deb.parent.glob("*.deb"))
+    assert names and names == sorted(p.name for p in (tmp_path / "dist").glob("*.deb"))
+    for name in names:
+        assert (tmp_path / "dist" / name).read_bytes() == (deb.parent / name).read_bytes(), name
 
 
 def test_lintian_has_nothing_to_say(deb):
@@ -54,7 +59,7 @@ def test_no_test_code_is_in_it(deb, tmp_path):
     run("dpkg-deb", "-x", deb, tmp_path)
     for path in tmp_path.rglob("*"):
         if path.is_file():
-            assert b"/work/" not in path.read_bytes() and str(ROOT).encode() not in path.read_bytes(), path
+            assert str(ROOT).encode() not in path.read_bytes() and b"/tmp/tmp." not in path.read_bytes(), path
     assert not list(tmp_path.rglob("*probes*"))
 
 

@@ -196,6 +196,33 @@ def test_the_export_for_a_siem(host):
     assert set(rows[0]) == set(re.findall(r"`(\w+)`", fields))
 
 
+def test_prometheus_takes_the_configuration(tmp_path):
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool (Debian package prometheus) is not installed")
+    text = block("prometheus").replace("/usr/share/wormhole", str(ROOT / "packaging/monitoring"))
+    (tmp_path / "prometheus.yml").write_text(text)
+    said = run("promtool", "check", "config", tmp_path / "prometheus.yml").stdout
+    assert "SUCCESS" in said and "alerts.yaml" in said or "rule files found" in said
+
+
+def test_the_fields_of_a_line_are_those_of_the_table(tmp_path):
+    table = GUIDE.split("## Logs")[1].split("## Upgrade")[0]
+    fields = [name for cell in re.findall(r"^\| (`.*?`) \| ", table, re.M) for name in re.findall(r"`(\w+)`", cell)]
+    with open_folder() as folder:
+        process = subprocess.Popen([str(w) for w in (
+            BIN / "wormhole", "--log-format", "json", "listen", "--state-dir", folder / "s", "--control-socket", folder / "c.sock",
+            "--host", "127.0.0.1", "--port", 0, "--admin-port", 0)], stdin=subprocess.DEVNULL, stderr=open(folder / "log", "wb"))
+        try:
+            until(lambda: '"message":"ready"' in (folder / "log").read_text(), "readiness", 120)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=120)
+        for line in (folder / "log").read_text().splitlines():
+            row = json.loads(line)
+            assert list(row) == [field for field in fields if field in row], "these, and in this order"
+            assert {"time", "level", "role", "pid", "message"} <= set(row)
+
+
 def test_the_table_of_exposure_is_todays():
     """The figures of the guide add up to what systemd-analyze says today."""
     if shutil.which("systemd-analyze") is None:

@@ -10,6 +10,7 @@ import tarfile
 
 import pytest
 
+from pod import answers_like_in_a_pod, nothing_else_can_be_run
 from support import ROOT, installed_tree, package_build, run, wormhole
 
 
@@ -64,13 +65,7 @@ def test_entry_point_user_and_chart_agree(image):
 
 
 def test_nothing_else_can_be_run_in_it(image):
-    root = image[1]
-    programs = [p.relative_to(root).as_posix() for p in root.rglob("*")
-                if p.is_file() and os.access(p, os.X_OK) and ".so" not in p.name]
-    assert sorted(programs) == ["usr/bin/wormhole", "usr/libexec/wormhole/wormhole-crypto",
-                                "usr/libexec/wormhole/wormhole-k8s", "usr/libexec/wormhole/wormhole-net"]
-    special = [p for p in root.rglob("*") if not p.is_symlink() and p.stat().st_mode & 0o6000]
-    assert not special, "no setuid files"
+    nothing_else_can_be_run(image[1])
 
 
 def test_every_library_has_its_licence(image):
@@ -83,45 +78,10 @@ def test_every_library_has_its_licence(image):
 
 
 def test_it_runs_like_in_a_restricted_pod(image):
-    """Read-only root, uid 1337, no capability, no new privileges: the server becomes ready, and its commands find it."""
     if os.geteuid() != 0:
         pytest.skip("needs root to make a root folder the root")
-    root = image[1]
-    for name in ("proc", "dev"):
-        (root / name).mkdir(exist_ok=True)
-    script = r"""
-        mount --make-rprivate /
-        mount --bind "$1" "$1"
-        mount -t proc proc "$1/proc"
-        mount -t tmpfs tmpfs "$1/storage" && chown 1337:1337 "$1/storage"
-        mount -t tmpfs tmpfs "$1/tmp"
-        mount -t tmpfs tmpfs "$1/dev"
-        for device in null urandom; do : >"$1/dev/$device"; mount --bind "/dev/$device" "$1/dev/$device"; done
-        mount -o remount,bind,ro "$1"
-        ip link set lo up
-        pod() {
-          env -i PATH=/usr/bin:/usr/sbin HOME=/storage XDG_STATE_HOME=/storage \
-            setpriv --bounding-set=-all,+sys_chroot,+setuid,+setgid --inh-caps=-all --no-new-privs \
-            chroot --userspec=1337:1337 "$1" /usr/bin/wormhole "${@:2}"
-        }
-        pod "$1" --metrics listen >/dev/null 2>"$2" &
-        for i in $(seq 300); do
-          if pod "$1" status >"$3" 2>/dev/null && grep -q "ready	yes" "$3"; then
-            pod "$1" keys show
-            kill %1; wait %1 || true
-            exit 0
-          fi
-          sleep 0.1
-        done
-        cat "$2"; exit 1
-    """
-    log, status = root.parent / "pod.log", root.parent / "pod.status"
-    said = run("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "bash", "-uc", script, "pod", root, log,
-               status, timeout=120).stdout
-    assert "fingerprint\tSHA256:" in said
-    rows = [line.split("\t") for line in status.read_text().splitlines() if line.startswith("process")]
-    assert {row[4] for row in rows} == {"1337"} and {row[6] for row in rows} == {"none"}
-    assert all(row[8] == "yes" and row[9].startswith("filter") for row in rows)
+    config, root = image
+    answers_like_in_a_pod(root, config["config"])
 
 
 def test_the_bill_of_materials(tmp_path):
