@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "common/status.h"
-#include "supervisor/config.h"
+#include "supervisor/config/config.h"
 
 #define ADMIN_TOKEN_MIN 16u  /* bytes: less can be guessed */
 #define ADMIN_TOKEN_MAX 256u /* what a message carries */

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "supervisor/client_events.h"
-#include "supervisor/url.h"
+#include "supervisor/config/url.h"
 
 /* RFC 4648 section 4. out: at least (len + 2) / 3 * 4 + 1 bytes. */
 static void base64(const unsigned char *in, size_t len, char *out)

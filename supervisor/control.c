@@ -19,9 +19,9 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "supervisor/config/netmask.h"
 #include "supervisor/control_socket.h"
 #include "supervisor/decisions.h"
-#include "supervisor/netmask.h"
 #include "supervisor/queries.h"
 #include "supervisor/user_names.h"
 #include "supervisor/worker_process.h"

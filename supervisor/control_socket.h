@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 #include "common/status.h"
-#include "supervisor/config.h"
+#include "supervisor/config/config.h"
 
 struct control_socket {
     int fd; /* listening; -1: none */

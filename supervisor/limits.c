@@ -15,8 +15,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/names.h"
+#include "supervisor/config/netmask.h"
 #include "supervisor/connections.h"
-#include "supervisor/netmask.h"
 
 #define PENALTIES 1024u
 #define PENALTY_FIRST_MS 2000u

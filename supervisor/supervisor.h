@@ -18,9 +18,9 @@
 #include "common/ipc_types.h"
 #include "common/status.h"
 #include "supervisor/admin_token.h"
-#include "supervisor/config.h"
+#include "supervisor/config/config.h"
 #include "supervisor/exit_codes.h"
-#include "supervisor/store.h"
+#include "supervisor/store/store.h"
 
 struct event;
 struct event_base;

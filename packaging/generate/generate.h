@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-#include "supervisor/cli.h"
+#include "supervisor/cli/cli.h"
 
 /* wormhole(1), wormhole-COMMAND(1|8), wormhole.yaml(5) */
 void man_program(FILE *out);

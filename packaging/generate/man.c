@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "packaging/generate/generate.h"
-#include "supervisor/cli_help.h"
+#include "supervisor/cli/cli_help.h"
 
 /* Text of a line: "-" would become a typographic hyphen, which nobody can paste; "." and "'" are requests in
  * front. */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "supervisor/config_loader.h"
+#include "supervisor/config/config_loader.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "supervisor/config_loader.h"
+#include "supervisor/config/config_loader.h"
 #include "supervisor/exit_codes.h"
 
 struct loaded {

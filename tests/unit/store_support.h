@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "supervisor/store.h"
+#include "supervisor/store/store.h"
 
 struct fixture {
     char dir[64];

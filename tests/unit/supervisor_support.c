@@ -11,7 +11,7 @@
 
 #include <event2/event.h>
 
-#include "supervisor/config_loader.h"
+#include "supervisor/config/config_loader.h"
 #include "supervisor/connections.h"
 
 static struct config *config_make(enum side side, const char *yaml)

@@ -6,8 +6,8 @@
 #include "cli_support.h"
 
 #include "common/fingerprint.h"
-#include "supervisor/args.h"
-#include "supervisor/cli_help.h"
+#include "supervisor/cli/args.h"
+#include "supervisor/cli/cli_help.h"
 
 struct parsed {
     enum status status;

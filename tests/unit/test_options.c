@@ -5,9 +5,9 @@
  */
 #include "cli_support.h"
 
-#include "supervisor/expose.h"
-#include "supervisor/netmask.h"
-#include "supervisor/url.h"
+#include "supervisor/config/expose.h"
+#include "supervisor/config/netmask.h"
+#include "supervisor/config/url.h"
 
 static const struct option *named(const char *flag)
 {

@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "supervisor/cli_output.h"
+#include "supervisor/cli/cli_output.h"
 
 static void cells(void **state)
 {

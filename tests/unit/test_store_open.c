@@ -14,7 +14,7 @@
 
 #include <sqlite3.h>
 
-#include "supervisor/store_internal.h"
+#include "supervisor/store/store_internal.h"
 
 static void write_file(const char *path, const void *data, size_t len)
 {
