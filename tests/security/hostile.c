@@ -6,9 +6,11 @@
  * faults-ROLE where the link `faults` leads. It must not answer anything by itself.
  */
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -67,6 +69,7 @@ static void become_faulty(const char *role)
 
 int main(int argc, char **argv)
 {
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* tests that are killed leave nothing behind */
     ssize_t n = readlink("/proc/self/exe", directory, sizeof directory - 1);
     char *slash = n > 0 ? strrchr(directory, '/') : NULL;
     if (slash == NULL || argc < 2)
