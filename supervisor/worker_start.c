@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Starting one worker: channel, process, its setting up. See worker_process.h; fork and exec are
+ * Starting one worker: channel, process, its setting up. See worker_process.h; the process itself is
  * worker_spawn.c's.
  */
 #include <errno.h>

@@ -7,9 +7,9 @@
 #include "worker-net/mux_private.h"
 
 /*
- * Half a window within four round trips: the window is the brake, and it doubles, until it holds eight times
- * what the path does. Measured on loopback: half as much costs throughput, twice as much triples the delay of
- * a request beside a bulk stream.
+ * Half a window within three round trips: the window is the brake, and it doubles, until it holds six to
+ * twelve times what the path does. Measured on loopback: two round trips cost throughput, four half as much
+ * delay again for a request beside a bulk stream.
  */
 #define TUNE_RTTS 3u
 #define BESIDE_US 1000000u /* so long after a small piece another one is expected */
@@ -25,9 +25,9 @@ static uint32_t tune_span_us(const struct mux *m)
 }
 
 /*
- * What is under way on a bulk stream is what a small answer has to wait behind. While others get small pieces,
- * bulk streams are offered a part of their windows: still more than the path holds, as windows grow to several times
- * that.
+ * What is under way on a bulk stream is what a small answer has to wait behind. While others get small
+ * pieces, bulk streams are offered a part of their windows: still more than the path holds, as windows grow
+ * to several times that.
  */
 static uint32_t beside_offer(const struct mux *m, uint32_t window)
 {

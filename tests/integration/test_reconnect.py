@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+import network
 import tunnel
 from tunnel import Talk, Wire, connect, echo, http_get, http_hello, receive_all, wait, works
 
@@ -189,38 +190,21 @@ def test_a_link_dies_without_a_word(hosts, wire):
 
 def test_packets_vanish_in_the_network(hosts):
     """The same with a real network in between: a namespace whose packets are dropped."""
-    if not tunnel.AS_ROOT:
-        pytest.skip("network namespaces need root")
-    ns = f"wh{os.getpid()}"
-    number = os.getpid() % 200 + 20
-
-    def run(*argv, check=True):
-        return subprocess.run(argv, check=check, capture_output=True, text=True)
-    if run("ip", "netns", "add", ns, check=False).returncode != 0:
-        pytest.skip("this machine cannot make network namespaces")
-    hosts.cleanups.append(lambda: run("ip", "netns", "del", ns, check=False))
-    if run("ip", "link", "add", ns, "type", "veth", "peer", "name", "eth0", "netns", ns, check=False).returncode != 0:
-        pytest.skip("this machine cannot make veth pairs")
-    hosts.cleanups.append(lambda: run("ip", "link", "del", ns, check=False))
-    run("ip", "addr", "add", f"10.213.{number}.1/30", "dev", ns)
-    run("ip", "link", "set", ns, "up")
-    run("ip", "-n", ns, "addr", "add", f"10.213.{number}.2/30", "dev", "eth0")
-    run("ip", "-n", ns, "link", "set", "eth0", "up")
-    run("ip", "-n", ns, "link", "set", "lo", "up")
-    server = hosts.server(*QUICK, "--grace", "10m", "--host", f"10.213.{number}.1")
-    backend = hosts.spawn("backend", ["ip", "netns", "exec", ns, tunnel.BIN + "/wormhole", "testserver", "--host",
+    far = network.FarNetwork(hosts)
+    server = hosts.server(*QUICK, "--grace", "10m", "--host", far.address)
+    backend = hosts.spawn("backend", [*far.prefix, tunnel.BIN + "/wormhole", "testserver", "--host",
                                       "127.0.0.1", "--port", "1234", "--response", "from the edge"])
-    client = hosts.client(server, *QUICK, url=f"ws://10.213.{number}.1:{server.port}/wh/tunnel",
-                          apps={"web": "127.0.0.1:1234"}, prefix=["ip", "netns", "exec", ns])
+    client = hosts.client(server, *QUICK, url=f"ws://{far.address}:{server.port}/wh/tunnel",
+                          apps={"web": "127.0.0.1:1234"}, prefix=far.prefix)
     server.accept(client)
     client.wait_connected()
     port = server.app_port("edge1", "web")
     wait(lambda: b"from the edge" in http_get(port)[1], "the app in the namespace")
     # The cable is pulled: the interface goes down on the far side, and no end hears of it.
-    run("ip", "-n", ns, "link", "set", "eth0", "down")
+    far.ip("link", "set", "eth0", "down")
     wait(lambda: not server.app("edge1", "web")["connected"], "the server to notice")
     wait(lambda: client.fact("connection") != "connected", "the client to notice")
-    run("ip", "-n", ns, "link", "set", "eth0", "up")
+    far.ip("link", "set", "eth0", "up")
     client.wait_connected(times=2)
     assert b"from the edge" in http_get(port)[1]
     assert backend.process.poll() is None

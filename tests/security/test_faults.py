@@ -21,6 +21,7 @@ import time
 import pytest
 
 import hostile
+import network
 import tally
 import tunnel
 from tunnel import PATIENCE, connect, wait, works
@@ -533,32 +534,18 @@ def test_a_stopped_peer(hosts, side):
 @pytest.fixture
 def lossy(hosts):
     """(address of the server's side, command prefix for the client's side, function that sets the loss in percent)."""
-    ns, number = f"wl{os.getpid()}", os.getpid() % 200 + 20
-
-    def run(*argv, check=True):
-        return subprocess.run(argv, check=check, capture_output=True, text=True)
-    if run("ip", "netns", "add", ns, check=False).returncode != 0:
-        pytest.skip("this machine cannot make network namespaces")
-    hosts.cleanups.append(lambda: run("ip", "netns", "del", ns, check=False))
-    if run("ip", "link", "add", ns, "type", "veth", "peer", "name", "eth0", "netns", ns, check=False).returncode != 0:
-        pytest.skip("this machine cannot make veth pairs")
-    hosts.cleanups.append(lambda: run("ip", "link", "del", ns, check=False))
-    run("ip", "addr", "add", f"10.214.{number}.1/30", "dev", ns)
-    run("ip", "link", "set", ns, "up")
-    for argv in (["addr", "add", f"10.214.{number}.2/30", "dev", "eth0"], ["link", "set", "eth0", "up"],
-                 ["link", "set", "lo", "up"]):
-        run("ip", "-n", ns, *argv)
+    far = network.FarNetwork(hosts)
 
     def lose(percent):
-        inside = ["ip", "netns", "exec", ns, "iptables"]
-        run(*inside, "-F")
+        inside = [*far.prefix, "iptables"]
+        network.run(*inside, "-F")
         if percent:
             for chain in ("INPUT", "OUTPUT"):
                 rule = [*inside, "-A", chain, "!", "-i" if chain == "INPUT" else "-o", "lo", "-m", "statistic", "--mode",
                         "random", "--probability", str(percent / 100), "-j", "DROP"]
-                if run(*rule, check=False).returncode != 0:
+                if network.run(*rule, check=False).returncode != 0:
                     pytest.skip("this kernel's iptables has no statistic match")
-    return f"10.214.{number}.1", ["ip", "netns", "exec", ns], lose
+    return far.address, far.prefix, lose
 
 
 def test_lossy_network(hosts, lossy):
