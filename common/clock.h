@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Clocks: monotonic for every deadline, wall clock for what people and the audit read. Nothing that decides may
- * use the wall clock, because it jumps.
+ * Clocks: monotonic for every deadline, wall clock for what people and the audit read. Nothing that decides
+ * may use the wall clock, because it jumps.
  */
 #ifndef WORMHOLE_COMMON_CLOCK_H
 #define WORMHOLE_COMMON_CLOCK_H

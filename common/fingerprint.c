@@ -34,7 +34,8 @@ enum status fingerprint_parse(const char *text, uint8_t digest[FINGERPRINT_BYTES
     uint32_t bits = 0;
     unsigned held = 0, n = 0;
 
-    if (strnlen(text, FINGERPRINT_TEXT + 1) != FINGERPRINT_TEXT || strncmp(text, prefix, sizeof prefix - 1) != 0)
+    if (strnlen(text, FINGERPRINT_TEXT + 1) != FINGERPRINT_TEXT ||
+        strncmp(text, prefix, sizeof prefix - 1) != 0)
         return ERR_FORMAT;
     for (const char *p = text + sizeof prefix - 1; *p != '\0'; p++) {
         const char *digit = strchr(alphabet, *p);

@@ -45,24 +45,29 @@ enum ipc_state {
 };
 
 enum message_type {
-#define MESSAGE(NAME, name, number, channels, direction, states, times, descriptors, fields) \
+#define MESSAGE(NAME, name, number, channels, direction, states, times, descriptors, fields)                 \
     MSG_##NAME = number,
 #include "common/messages.def"
 #undef MESSAGE
 };
 
-/* One struct per message: struct msg_worker_setup and so on. F_STR is NUL-terminated, F_BYTES has NAME_len. */
+/* One struct per message: struct msg_worker_setup and so on. F_STR is NUL-terminated, F_BYTES has NAME_len.
+ */
 #define F_U8(field) uint8_t field;
 #define F_U16(field) uint16_t field;
 #define F_U32(field) uint32_t field;
 #define F_U64(field) uint64_t field;
 #define F_STR(field, max) char field[(max) + 1];
 #define F_SECRETSTR(field, max) char field[(max) + 1];
-#define F_BYTES(field, max) uint16_t field##_len; uint8_t field[max];
+#define F_BYTES(field, max)                                                                                  \
+    uint16_t field##_len;                                                                                    \
+    uint8_t field[max];
 #define F_FIXED(field, size) uint8_t field[size];
 #define F_SECRET(field, size) uint8_t field[size];
-#define MESSAGE(NAME, name, number, channels, direction, states, times, descriptors, fields) \
-    struct msg_##name { fields };
+#define MESSAGE(NAME, name, number, channels, direction, states, times, descriptors, fields)                 \
+    struct msg_##name {                                                                                      \
+        fields                                                                                               \
+    };
 #include "common/messages.def"
 #undef MESSAGE
 #undef F_U8
@@ -76,7 +81,7 @@ enum message_type {
 #undef F_SECRET
 
 union message {
-#define MESSAGE(NAME, name, number, channels, direction, states, times, descriptors, fields) \
+#define MESSAGE(NAME, name, number, channels, direction, states, times, descriptors, fields)                 \
     struct msg_##name name;
 #include "common/messages.def"
 #undef MESSAGE
@@ -86,15 +91,15 @@ union message {
 const char *ipc_message_name(unsigned type);
 
 /*
- * Encodes `message` (the struct that belongs to `type`) into buf. ERR_TYPE: no such message; ERR_SIZE: it does
- * not fit into cap, or a length in it is over the field's maximum.
+ * Encodes `message` (the struct that belongs to `type`) into buf. ERR_TYPE: no such message; ERR_SIZE: it
+ * does not fit into cap, or a length in it is over the field's maximum.
  */
 enum status ipc_encode(enum message_type type, const void *message, uint8_t *buf, size_t cap, size_t *len);
 
 /*
  * Decodes one packet. On success *type and *out are set, and exactly len bytes were used. ERR_TYPE, ERR_SIZE
- * (short, long, over a field's maximum), ERR_FORMAT (a NUL inside text). On failure *out may be dirty and must
- * not be used.
+ * (short, long, over a field's maximum), ERR_FORMAT (a NUL inside text). On failure *out may be dirty and
+ * must not be used.
  */
 enum status ipc_decode(const uint8_t *buf, size_t len, enum message_type *type, union message *out);
 
@@ -104,12 +109,13 @@ bool ipc_has_secret(unsigned type);
 /* How many descriptors the message must carry (0 or 1); -1 for an unknown type. */
 int ipc_descriptors(unsigned type);
 
-/* What a receiver remembers to judge the next message: its channel's kind and end, state, and what came once. */
+/* What a receiver remembers to judge the next message: its channel's kind and end, state, and what came once.
+ */
 struct ipc_permit {
     enum ipc_kind kind;
-    enum ipc_end end;   /* of the receiver */
-    unsigned state;     /* one IN_* */
-    uint64_t seen[4];   /* bit per message number */
+    enum ipc_end end; /* of the receiver */
+    unsigned state;   /* one IN_* */
+    uint64_t seen[4]; /* bit per message number */
 };
 
 /*
@@ -125,8 +131,8 @@ void ipc_print(FILE *out, enum message_type type, const union message *message);
 void ipc_print_table(FILE *out);
 
 /*
- * Sends one packet, with descriptor fd (-1: none; not closed here). ERR_AGAIN: would block. ERR_EOF: the other
- * end is gone. ERR_IO: errno. Never partial: packets are atomic.
+ * Sends one packet, with descriptor fd (-1: none; not closed here). ERR_AGAIN: would block. ERR_EOF: the
+ * other end is gone. ERR_IO: errno. Never partial: packets are atomic.
  */
 enum status ipc_send_packet(int socket, const uint8_t *buf, size_t len, int fd);
 

@@ -17,8 +17,8 @@ struct field {
     const char *name;
     enum field_kind kind;
     bool secret;
-    uint16_t max;      /* bytes of text, bytes or fixed */
-    uint16_t offset;   /* in the message's struct */
+    uint16_t max;        /* bytes of text, bytes or fixed */
+    uint16_t offset;     /* in the message's struct */
     uint16_t len_offset; /* FIELD_BYTES: of its length */
 };
 
@@ -47,17 +47,18 @@ struct message_info {
 #define F_U64(f) {.name = #f, .kind = FIELD_U64, AT(f)},
 #define F_STR(f, m) {.name = #f, .kind = FIELD_TEXT, .max = (m), AT(f)},
 #define F_SECRETSTR(f, m) {.name = #f, .kind = FIELD_TEXT, .max = (m), .secret = true, AT(f)},
-#define F_BYTES(f, m) {.name = #f, .kind = FIELD_BYTES, .max = (m), AT(f), .len_offset = offsetof(self, f##_len)},
+#define F_BYTES(f, m)                                                                                        \
+    {.name = #f, .kind = FIELD_BYTES, .max = (m), AT(f), .len_offset = offsetof(self, f##_len)},
 #define F_FIXED(f, n) {.name = #f, .kind = FIELD_FIXED, .max = (n), AT(f)},
 #define F_SECRET(f, n) {.name = #f, .kind = FIELD_FIXED, .max = (n), .secret = true, AT(f)},
-#define MESSAGE(NAME, lower, number, channels, direction, states, times, descriptors, list) \
-    _Static_assert((number) > 0 && (number) < 256, "message numbers fit ipc_permit.seen"); \
-    static const struct field *fields_of_##lower(uint8_t *n)                               \
-    {                                                                                      \
-        typedef struct msg_##lower self;                                                   \
-        static const struct field table[] = {list};                                       \
-        *n = (uint8_t)(sizeof table / sizeof table[0]);                                    \
-        return table;                                                                      \
+#define MESSAGE(NAME, lower, number, channels, direction, states, times, descriptors, list)                  \
+    _Static_assert((number) > 0 && (number) < 256, "message numbers fit ipc_permit.seen");                   \
+    static const struct field *fields_of_##lower(uint8_t *n)                                                 \
+    {                                                                                                        \
+        typedef struct msg_##lower self;                                                                     \
+        static const struct field table[] = {list};                                                          \
+        *n = (uint8_t)(sizeof table / sizeof table[0]);                                                      \
+        return table;                                                                                        \
     }
 #include "common/messages.def"
 #undef MESSAGE
@@ -66,12 +67,15 @@ struct message_info {
 static bool info_find(unsigned type, struct message_info *info)
 {
     switch (type) {
-#define MESSAGE(NAME, lower, number, in_channels, direction, in_states, times, count, list) \
-    case number:                                                                            \
-        *info = (struct message_info){.name = #NAME, .channels = (in_channels),             \
-            .receiver = (direction), .states = (in_states), .once = (times) == ONCE,        \
-            .descriptors = (count)};                                                        \
-        info->fields = fields_of_##lower(&info->n_fields);                                  \
+#define MESSAGE(NAME, lower, number, in_channels, direction, in_states, times, count, list)                  \
+    case number:                                                                                             \
+        *info = (struct message_info){.name = #NAME,                                                         \
+                                      .channels = (in_channels),                                             \
+                                      .receiver = (direction),                                               \
+                                      .states = (in_states),                                                 \
+                                      .once = (times) == ONCE,                                               \
+                                      .descriptors = (count)};                                               \
+        info->fields = fields_of_##lower(&info->n_fields);                                                   \
         return true;
 #include "common/messages.def"
 #undef MESSAGE
@@ -105,7 +109,8 @@ bool ipc_has_secret(unsigned type)
 
 /* ---- encoding ---- */
 
-static enum status encode_field(const struct field *f, const uint8_t *base, uint8_t *buf, size_t cap, size_t *at)
+static enum status encode_field(const struct field *f, const uint8_t *base, uint8_t *buf, size_t cap,
+                                size_t *at)
 {
     const uint8_t *value = base + f->offset;
     size_t room = cap - *at;
@@ -144,9 +149,7 @@ static enum status encode_field(const struct field *f, const uint8_t *base, uint
         *at += sizeof v;
         return OK;
     }
-    case FIELD_TEXT:
-        len = strnlen((const char *)value, (size_t)f->max + 1);
-        break;
+    case FIELD_TEXT: len = strnlen((const char *)value, (size_t)f->max + 1); break;
     case FIELD_BYTES: {
         uint16_t n;
         memcpy(&n, base + f->len_offset, sizeof n);
@@ -193,7 +196,8 @@ enum status ipc_encode(enum message_type type, const void *message, uint8_t *buf
 
 /* ---- decoding ---- */
 
-static enum status decode_field(const struct field *f, uint8_t *base, const uint8_t *buf, size_t len, size_t *at)
+static enum status decode_field(const struct field *f, uint8_t *base, const uint8_t *buf, size_t len,
+                                size_t *at)
 {
     uint8_t *value = base + f->offset;
     size_t left = len - *at;
@@ -400,12 +404,13 @@ static void print_names(FILE *out, unsigned mask, const char *const *names, unsi
 
 void ipc_print_table(FILE *out)
 {
-    static const char *const channels[] = {"session", "crypto", "dialer", "admin",
-                                           "k8s", "crypto-session", "dialer-session", "control"};
+    static const char *const channels[] = {"session", "crypto",         "dialer",         "admin",
+                                           "k8s",     "crypto-session", "dialer-session", "control"};
     static const char *const states[] = {"boot", "run", "hello", "open", "drain"};
 
     (void)fputs("| no. | message | channel | direction | states | times | fd | fields |\n"
-                "| --- | --- | --- | --- | --- | --- | --- | --- |\n", out);
+                "| --- | --- | --- | --- | --- | --- | --- | --- |\n",
+                out);
     for (unsigned type = 1; type < 256; type++) {
         struct message_info info;
         if (!info_find(type, &info))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One IPC packet to or from a SOCK_SEQPACKET socket, with at most one descriptor. Whatever else comes is closed
- * before anybody can use it. Knows nothing of messages.
+ * One IPC packet to or from a SOCK_SEQPACKET socket, with at most one descriptor. Whatever else comes is
+ * closed before anybody can use it. Knows nothing of messages.
  */
 #include "common/ipc.h"
 
@@ -48,7 +48,8 @@ enum status ipc_send_packet(int socket, const uint8_t *buf, size_t len, int fd)
     return errno == EPIPE || errno == ECONNRESET ? ERR_EOF : ERR_IO;
 }
 
-/* Collects the descriptors of a received packet: keeps the first in *fd, closes the others; returns how many. */
+/* Collects the descriptors of a received packet: keeps the first in *fd, closes the others; returns how many.
+ */
 static unsigned descriptors_take(struct msghdr *header, int *fd)
 {
     unsigned count = 0;
@@ -76,14 +77,16 @@ enum status ipc_recv_packet(int socket, uint8_t *buf, size_t cap, size_t *len, i
         char space[CMSG_SPACE(4 * sizeof(int))];
         struct cmsghdr align;
     } control;
-    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space,
+    struct msghdr header = {.msg_iov = &part,
+                            .msg_iovlen = 1,
+                            .msg_control = control.space,
                             .msg_controllen = sizeof control.space};
     int got = -1;
     ssize_t n;
 
     /*
-     * ECONNRESET is reported once, when the other end went away before it had read everything of ours; what it had
-     * sent before is still there, its last words among it.
+     * ECONNRESET is reported once, when the other end went away before it had read everything of ours; what
+     * it had sent before is still there, its last words among it.
      */
     do {
         n = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);

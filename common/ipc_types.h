@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The enumerations that travel in IPC messages (common/messages.def) as u8 or u16. Numbers are fixed: they also
- * appear in metrics and logs. Receivers check the range before use. Nothing but enumerations belongs here.
+ * The enumerations that travel in IPC messages (common/messages.def) as u8 or u16. Numbers are fixed: they
+ * also appear in metrics and logs. Receivers check the range before use. Nothing but enumerations belongs
+ * here.
  */
 #ifndef WORMHOLE_COMMON_IPC_TYPES_H
 #define WORMHOLE_COMMON_IPC_TYPES_H
@@ -42,16 +43,16 @@ enum verdict { VERDICT_PENDING = 1, VERDICT_APPROVED = 2, VERDICT_DECLINED = 3 }
 /* Why a key is declined, or an app refused; on the wire in DECLINED and APP_ACK too. */
 enum refusal {
     REFUSAL_NONE = 0,
-    REFUSAL_DECLINED = 1,       /* an operator said no */
-    REFUSAL_REVOKED = 2,        /* was approved once, is not any more */
-    REFUSAL_SUPERSEDED = 3,     /* rotated away */
-    REFUSAL_BUSY = 4,           /* too many are waiting for a decision; come back later */
-    REFUSAL_EXPIRED = 5,        /* nobody decided in time */
-    REFUSAL_NAME_TAKEN = 6,     /* the name belongs to another key */
+    REFUSAL_DECLINED = 1,   /* an operator said no */
+    REFUSAL_REVOKED = 2,    /* was approved once, is not any more */
+    REFUSAL_SUPERSEDED = 3, /* rotated away */
+    REFUSAL_BUSY = 4,       /* too many are waiting for a decision; come back later */
+    REFUSAL_EXPIRED = 5,    /* nobody decided in time */
+    REFUSAL_NAME_TAKEN = 6, /* the name belongs to another key */
     REFUSAL_BAD_NAME = 7,
-    REFUSAL_NO_PORT = 8,        /* no free port in the range */
-    REFUSAL_DUPLICATE = 9,      /* two apps of one name */
-    REFUSAL_LIMIT = 10,         /* too many apps */
+    REFUSAL_NO_PORT = 8,   /* no free port in the range */
+    REFUSAL_DUPLICATE = 9, /* two apps of one name */
+    REFUSAL_LIMIT = 10,    /* too many apps */
     REFUSAL_INTERNAL = 11,
 };
 
@@ -61,24 +62,24 @@ enum direction { DIRECTION_C2S = 0, DIRECTION_S2C = 1 };
 /* Why a handshake failed or a session ended: HANDSHAKE_FAILED.code, HS_FAIL.code, SESSION_END.code. */
 enum end_code {
     END_NORMAL = 0,
-    END_PEER_CLOSED = 1,       /* CLOSE_NOTIFY or GOAWAY came */
-    END_TRUNCATED = 2,         /* the connection ended without a word */
-    END_TIMEOUT = 3,           /* dead peer, or handshake deadline */
-    END_HTTP = 4,              /* the upgrade failed (wrong path, status, header) */
+    END_PEER_CLOSED = 1, /* CLOSE_NOTIFY or GOAWAY came */
+    END_TRUNCATED = 2,   /* the connection ended without a word */
+    END_TIMEOUT = 3,     /* dead peer, or handshake deadline */
+    END_HTTP = 4,        /* the upgrade failed (wrong path, status, header) */
     END_WEBSOCKET = 5,
-    END_PROTOCOL = 6,          /* handshake, record or frame broke the rules */
+    END_PROTOCOL = 6, /* handshake, record or frame broke the rules */
     END_BAD_TAG = 7,
     END_DECLINED = 8,
-    END_SERVER_IDENTITY = 9,   /* client: the server is not the one that it knows */
-    END_BAD_KEY = 10,          /* unacceptable RSA key or failed proof */
+    END_SERVER_IDENTITY = 9, /* client: the server is not the one that it knows */
+    END_BAD_KEY = 10,        /* unacceptable RSA key or failed proof */
     END_TLS = 11,
     END_PROXY = 12,
-    END_CONNECT = 13,          /* DNS or connect failed */
-    END_LIMIT = 14,            /* hard limit of a key, memory or budget */
-    END_REPLACED = 15,         /* the same client came back on a new connection */
-    END_STOPPING = 16,         /* this side is shutting down */
+    END_CONNECT = 13,  /* DNS or connect failed */
+    END_LIMIT = 14,    /* hard limit of a key, memory or budget */
+    END_REPLACED = 15, /* the same client came back on a new connection */
+    END_STOPPING = 16, /* this side is shutting down */
     END_INTERNAL = 17,
-    END_KNOWN_SERVER_IO = 18,  /* client: could not store or read the server's identity */
+    END_KNOWN_SERVER_IO = 18, /* client: could not store or read the server's identity */
     END_CODE_COUNT
 };
 
@@ -97,19 +98,19 @@ enum query {
     QUERY_APPS = 1,
     QUERY_REQUESTS = 2,
     QUERY_PEERS = 3,
-    QUERY_AUDIT = 4,     /* after = last seq seen */
-    QUERY_STATUS = 5,    /* ROW_FACT, then ROW_PROCESS */
+    QUERY_AUDIT = 4,  /* after = last seq seen */
+    QUERY_STATUS = 5, /* ROW_FACT, then ROW_PROCESS */
     QUERY_METRICS = 6,
     QUERY_KEYS = 7,
-    QUERY_READY = 8,     /* one ROW_FACT "ready" yes|no with reasons */
+    QUERY_READY = 8, /* one ROW_FACT "ready" yes|no with reasons */
 };
 
 enum decision {
     DECISION_ACCEPT = 1,
     DECISION_DECLINE = 2,
-    DECISION_REVOKE = 3,      /* subject: a peer's name or fingerprint */
-    DECISION_PREAPPROVE = 4,  /* subject: fingerprint; name: the name it will carry */
-    DECISION_ROTATE_KEY = 5,  /* reserved */
+    DECISION_REVOKE = 3,     /* subject: a peer's name or fingerprint */
+    DECISION_PREAPPROVE = 4, /* subject: fingerprint; name: the name it will carry */
+    DECISION_ROTATE_KEY = 5, /* reserved */
 };
 
 enum outcome {

@@ -51,7 +51,8 @@ static bool host_is_plausible(const char *host, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         char c = host[i];
-        if (!is_label_char(c) && !(c >= 'A' && c <= 'Z') && c != '-' && c != '.' && c != '_' && c != ':' && c != '%')
+        if (!is_label_char(c) && !(c >= 'A' && c <= 'Z') && c != '-' && c != '.' && c != '_' && c != ':' &&
+            c != '%')
             return false;
     }
     return n > 0;
@@ -72,7 +73,8 @@ enum status address_split(const char *text, uint16_t default_port, char *host, s
             return ERR_FORMAT;
     } else {
         end = strrchr(text, ':');
-        if (end != NULL && strchr(text, ':') != end) { /* several colons without brackets: a bare IPv6 address */
+        if (end != NULL &&
+            strchr(text, ':') != end) { /* several colons without brackets: a bare IPv6 address */
             if (default_port == 0)
                 return ERR_FORMAT;
             end = NULL;

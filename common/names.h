@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which names peers and apps may carry, and how host:port addresses are written. One place for the rule, because
- * names end up in file-free places that are easy to break: metrics labels, Kubernetes names, terminals.
+ * Which names peers and apps may carry, and how host:port addresses are written. One place for the rule,
+ * because names end up in file-free places that are easy to break: metrics labels, Kubernetes names,
+ * terminals.
  */
 #ifndef WORMHOLE_COMMON_NAMES_H
 #define WORMHOLE_COMMON_NAMES_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Numbers of the tunnel protocol (docs/protocol.md): handshake messages, record and frame layouts, limits. They
- * cross the network, so they never change within version 1. No code here, only constants that the session and
- * the crypto worker must agree on.
+ * Numbers of the tunnel protocol (docs/protocol.md): handshake messages, record and frame layouts, limits.
+ * They cross the network, so they never change within version 1. No code here, only constants that the
+ * session and the crypto worker must agree on.
  */
 #ifndef WORMHOLE_COMMON_PROTOCOL_H
 #define WORMHOLE_COMMON_PROTOCOL_H
@@ -47,21 +47,21 @@ enum hs_suite { SUITE_X25519 = 1, SUITE_X25519_MLKEM768 = 2 };
 enum frame_type {
     FRAME_PADDING = 0x00,
     FRAME_DATA = 0x01,
-    FRAME_OPEN = 0x02,         /* u32 app, u64 window, 16 source address, u16 source port */
-    FRAME_OPEN_OK = 0x03,      /* u64 window */
-    FRAME_OPEN_FAIL = 0x04,    /* u16 code, text <= 128 */
-    FRAME_RESET = 0x05,        /* u16 code */
-    FRAME_STOP_SENDING = 0x06, /* u16 code */
-    FRAME_MAX_DATA = 0x07,     /* u64 absolute limit; stream 0 = the connection */
-    FRAME_BLOCKED = 0x08,      /* u64 offset */
-    FRAME_PING = 0x10,         /* u64 */
-    FRAME_PONG = 0x11,         /* u64 */
-    FRAME_GOAWAY = 0x12,       /* u32 last stream id, u16 code */
-    FRAME_SETTINGS = 0x13,     /* (u16 id, u64 value)* */
-    FRAME_CLOSE_NOTIFY = 0x14, /* empty */
-    FRAME_APP_ADD = 0x20,      /* u32 app, u16 service port, u8 n, name, u8 n, app protocol */
-    FRAME_APP_WITHDRAW = 0x21, /* u32 app */
-    FRAME_APP_ACK = 0x22,      /* u32 app, u16 code (enum refusal), u8 n, endpoint, u8 n, text */
+    FRAME_OPEN = 0x02,          /* u32 app, u64 window, 16 source address, u16 source port */
+    FRAME_OPEN_OK = 0x03,       /* u64 window */
+    FRAME_OPEN_FAIL = 0x04,     /* u16 code, text <= 128 */
+    FRAME_RESET = 0x05,         /* u16 code */
+    FRAME_STOP_SENDING = 0x06,  /* u16 code */
+    FRAME_MAX_DATA = 0x07,      /* u64 absolute limit; stream 0 = the connection */
+    FRAME_BLOCKED = 0x08,       /* u64 offset */
+    FRAME_PING = 0x10,          /* u64 */
+    FRAME_PONG = 0x11,          /* u64 */
+    FRAME_GOAWAY = 0x12,        /* u32 last stream id, u16 code */
+    FRAME_SETTINGS = 0x13,      /* (u16 id, u64 value)* */
+    FRAME_CLOSE_NOTIFY = 0x14,  /* empty */
+    FRAME_APP_ADD = 0x20,       /* u32 app, u16 service port, u8 n, name, u8 n, app protocol */
+    FRAME_APP_WITHDRAW = 0x21,  /* u32 app */
+    FRAME_APP_ACK = 0x22,       /* u32 app, u16 code (enum refusal), u8 n, endpoint, u8 n, text */
     FRAME_REKEY_REQUEST = 0x30, /* reserved: rekey in place, rotation */
     FRAME_REKEY_OFFER = 0x31,
     FRAME_REKEY_ANSWER = 0x32,

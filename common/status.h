@@ -10,16 +10,16 @@
 
 enum status {
     OK = 0,
-    ERR_AGAIN,       /* would block, or needs more input; try later */
-    ERR_EOF,         /* the other end closed in an orderly way */
-    ERR_IO,          /* a system call failed; errno says how */
-    ERR_NOMEM,       /* allocation failed */
-    ERR_FORMAT,      /* malformed input */
-    ERR_SIZE,        /* input or value too long, too short, out of range */
-    ERR_TYPE,        /* unknown message, frame or field type */
-    ERR_PERMIT,      /* known, but not allowed from this sender in this state */
-    ERR_DESCRIPTOR,  /* a file descriptor is missing, unexpected or of the wrong kind */
-    ERR_FULL,        /* a bounded queue or table is full */
+    ERR_AGAIN,      /* would block, or needs more input; try later */
+    ERR_EOF,        /* the other end closed in an orderly way */
+    ERR_IO,         /* a system call failed; errno says how */
+    ERR_NOMEM,      /* allocation failed */
+    ERR_FORMAT,     /* malformed input */
+    ERR_SIZE,       /* input or value too long, too short, out of range */
+    ERR_TYPE,       /* unknown message, frame or field type */
+    ERR_PERMIT,     /* known, but not allowed from this sender in this state */
+    ERR_DESCRIPTOR, /* a file descriptor is missing, unexpected or of the wrong kind */
+    ERR_FULL,       /* a bounded queue or table is full */
     ERR_NOT_FOUND,
     ERR_EXISTS,
     ERR_AUTH,        /* a signature, tag, token or proof is wrong */

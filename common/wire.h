@@ -10,17 +10,17 @@
 #include <stdint.h>
 #include <string.h>
 
-#define WIRE_DEFINE(suffix, bits, to, from)                                        \
-    static inline uint##bits##_t get_##suffix(const void *p)                       \
-    {                                                                              \
-        uint##bits##_t v;                                                          \
-        memcpy(&v, p, sizeof v);                                                   \
-        return from(v);                                                            \
-    }                                                                              \
-    static inline void put_##suffix(void *p, uint##bits##_t v)                     \
-    {                                                                              \
-        v = to(v);                                                                 \
-        memcpy(p, &v, sizeof v);                                                   \
+#define WIRE_DEFINE(suffix, bits, to, from)                                                                  \
+    static inline uint##bits##_t get_##suffix(const void *p)                                                 \
+    {                                                                                                        \
+        uint##bits##_t v;                                                                                    \
+        memcpy(&v, p, sizeof v);                                                                             \
+        return from(v);                                                                                      \
+    }                                                                                                        \
+    static inline void put_##suffix(void *p, uint##bits##_t v)                                               \
+    {                                                                                                        \
+        v = to(v);                                                                                           \
+        memcpy(p, &v, sizeof v);                                                                             \
     }
 
 WIRE_DEFINE(le16, 16, htole16, le16toh)

@@ -23,7 +23,7 @@ struct worker {
     uint64_t instance; /* the supervisor's, from WORKER_BEGIN */
     bool sanitizer_build;
     uint8_t test_probe; /* test builds: the escape to try (common/worker_probe.def) */
-    void *state; /* the role's own */
+    void *state;        /* the role's own */
 };
 
 /*
@@ -38,7 +38,8 @@ struct worker_role {
     unsigned run_state; /* IN_RUN, or IN_HELLO for a session */
     const char *name;   /* "net", "crypto", "k8s": for messages before the channel works */
     enum status (*setup)(struct worker *w, enum message_type type, const union message *m, int fd);
-    /* May add files and ports to spec. ERR_CONFIG: it has logged what to correct; the process exits with code 78. */
+    /* May add files and ports to spec. ERR_CONFIG: it has logged what to correct; the process exits with
+     * code 78. */
     enum status (*preload)(struct worker *w, struct sandbox_spec *spec);
     enum status (*start)(struct worker *w);
     void (*message)(struct worker *w, enum message_type type, const union message *m, int fd);

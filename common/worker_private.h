@@ -12,8 +12,8 @@
 #define WORKER_BOOT_MS 60000
 
 /*
- * Signals, death with the parent, descriptors. Only ERR_WRONG_STATE when this was not started by a supervisor: *why
- * says what is wrong.
+ * Signals, death with the parent, descriptors. Only ERR_WRONG_STATE when this was not started by a
+ * supervisor: *why says what is wrong.
  */
 enum status worker_boot_process(const char **why);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The start of a worker's process, and what it finds when it wakes up: descriptors 0 to 3, a short environment,
- * default signals. Nothing of the supervisor's may leak through here. Knows no message.
+ * The start of a worker's process, and what it finds when it wakes up: descriptors 0 to 3, a short
+ * environment, default signals. Nothing of the supervisor's may leak through here. Knows no message.
  */
 #ifndef WORMHOLE_SUPERVISOR_WORKER_SPAWN_H
 #define WORMHOLE_SUPERVISOR_WORKER_SPAWN_H

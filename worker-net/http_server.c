@@ -163,8 +163,8 @@ static void take_body(struct http_exchange *x, struct evbuffer *input)
     x->body_left -= n;
 }
 
-/* Requests that come while another is answered wait in the socket; libevent's own mark for this needs memory at
- * a moment when it does not ask whether there is any. */
+/* Requests that come while another is answered wait in the socket; libevent's own mark for this needs memory
+ * at a moment when it does not ask whether there is any. */
 static void input_bound(struct http_exchange *x)
 {
     if (x->no_more_input || x->state == EXCHANGE_DEAD)

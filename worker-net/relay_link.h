@@ -31,7 +31,8 @@ void relay_link_options(int fd, uint32_t dead_ms);
 enum status relay_link_read(struct relay_link *link, void *buf, size_t cap, size_t *n);
 /* Writes as much as is taken; OK even when that is not all: then it would block. */
 enum status relay_link_write(struct relay_link *link, const struct iovec *iov, int n, size_t *written);
-/* OK: all that was taken is the kernel's; ERR_AGAIN: TLS still holds some, the socket is full; ERR_IO (errno). */
+/* OK: all that was taken is the kernel's; ERR_AGAIN: TLS still holds some, the socket is full; ERR_IO
+ * (errno). */
 enum status relay_link_flush(struct relay_link *link);
 /* No more will be written; the other end is told. */
 void relay_link_shut(struct relay_link *link);

@@ -23,7 +23,8 @@ struct stream_spill {
     size_t bytes;
 };
 
-/* As large as what is there already, so that a spill that grows in small steps does not end as a long list. */
+/* As large as what is there already, so that a spill that grows in small steps does not end as a long list.
+ */
 static struct chunk *chunk_new(size_t want, size_t held)
 {
     size_t cap = ((want > held ? want : held) + CHUNK_STEP - 1) / CHUNK_STEP * CHUNK_STEP;

@@ -42,8 +42,8 @@ enum status tls_handshake(struct tls *t, bool *want_write, char *why, size_t why
 enum status tls_read(struct tls *t, void *buf, size_t cap, size_t *n);
 enum status tls_write(struct tls *t, const void *buf, size_t len, size_t *n);
 /*
- * From here on what tls_write() takes is gathered, and goes out by tls_flush() or when there is much of it. Only after the
- * handshake. Returns false when out of memory: nothing has changed.
+ * From here on what tls_write() takes is gathered, and goes out by tls_flush() or when there is much of it.
+ * Only after the handshake. Returns false when out of memory: nothing has changed.
  */
 bool tls_gather_writes(struct tls *t);
 /* OK: nothing waits any more; ERR_AGAIN: the socket is full; ERR_IO (errno). */

@@ -305,7 +305,8 @@ static void zsh_command(FILE *out, const struct cli_command *c)
         zsh_action(out, c->complete, c->argument);
         (void)fputs("'\n", out);
     } else {
-        /* Nothing to offer; a message instead ("argument") would keep a unique option from being written out. */
+        /* Nothing to offer; a message instead ("argument") would keep a unique option from being written out.
+         */
         (void)fputs("      '*:argument:{:}'\n", out);
     }
     (void)fputs("    ;;\n", out);

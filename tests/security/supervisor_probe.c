@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A library for LD_PRELOAD that makes the real `wormhole listen` try one escape (WORMHOLE_PROBE_NUMBER) where it would
- * begin its event loop: its cage is closed then, and nothing has been read from anywhere. It ends the process.
+ * A library for LD_PRELOAD that makes the real `wormhole listen` try one escape (WORMHOLE_PROBE_NUMBER) where
+ * it would begin its event loop: its cage is closed then, and nothing has been read from anywhere. It ends
+ * the process.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Prints the table of IPC messages for docs/ipc.md, or (--check FILE) fails when that file's table is not today's.
- * Must not hold any knowledge of its own: everything comes from common/messages.def.
+ * Prints the table of IPC messages for docs/ipc.md, or (--check FILE) fails when that file's table is not
+ * today's. Must not hold any knowledge of its own: everything comes from common/messages.def.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The IPC codec and channel: every message of messages.def survives a round trip, no damaged packet is accepted,
- * and a sender that breaks a rule is reported. Must not test what any message means.
+ * The IPC codec and channel: every message of messages.def survives a round trip, no damaged packet is
+ * accepted, and a sender that breaks a rule is reported. Must not test what any message means.
  */
 #include <poll.h>
 #include <setjmp.h>
@@ -37,7 +37,8 @@ static void test_numbers_are_unique(void **state)
     }
 }
 
-/* A packet that decodes is found by growing zeros: zero-length texts and zero integers are valid for each type. */
+/* A packet that decodes is found by growing zeros: zero-length texts and zero integers are valid for each
+ * type. */
 static void test_round_trip_and_exact_size(void **state)
 {
     (void)state;
@@ -67,8 +68,8 @@ static void test_round_trip_and_exact_size(void **state)
 static void test_values_are_kept(void **state)
 {
     (void)state;
-    struct msg_hs_keys keys = {.direction = 1, .epoch = 0x01020304, .sequence = 0x1122334455667788,
-                               .max_record = 32768};
+    struct msg_hs_keys keys = {
+        .direction = 1, .epoch = 0x01020304, .sequence = 0x1122334455667788, .max_record = 32768};
     memset(keys.key, 0xab, sizeof keys.key);
     uint8_t buf[IPC_MESSAGE_MAX];
     union message out;
@@ -137,18 +138,19 @@ static void test_permits(void **state)
     struct ipc_permit p = {.kind = CH_SESSION, .end = IPC_UPPER, .state = IN_BOOT};
 
     assert_int_equal(ipc_permit_check(&p, MSG_WORKER_READY, &why), OK);
-    assert_int_equal(ipc_permit_check(&p, MSG_WORKER_READY, &why), ERR_PERMIT); /* once */
+    assert_int_equal(ipc_permit_check(&p, MSG_WORKER_READY, &why), ERR_PERMIT);  /* once */
     assert_int_equal(ipc_permit_check(&p, MSG_APP_ANNOUNCED, &why), ERR_PERMIT); /* not before OPEN */
     p.state = IN_OPEN;
     assert_int_equal(ipc_permit_check(&p, MSG_APP_ANNOUNCED, &why), OK);
     assert_int_equal(ipc_permit_check(&p, MSG_APP_ANNOUNCED, &why), OK);
     assert_int_equal(ipc_permit_check(&p, MSG_SESSION_PEER, &why), ERR_PERMIT); /* goes the other way */
-    assert_int_equal(ipc_permit_check(&p, MSG_DECIDE, &why), ERR_PERMIT); /* no session may decide */
+    assert_int_equal(ipc_permit_check(&p, MSG_DECIDE, &why), ERR_PERMIT);       /* no session may decide */
     assert_int_equal(ipc_permit_check(&p, 255, &why), ERR_TYPE);
     assert_int_equal(ipc_permit_check(&p, 0, &why), ERR_TYPE);
 }
 
-/* No kind of channel that a hostile worker holds may carry a decision, and only crypto may ask for approval. */
+/* No kind of channel that a hostile worker holds may carry a decision, and only crypto may ask for approval.
+ */
 static void test_who_may_decide(void **state)
 {
     (void)state;
@@ -208,8 +210,10 @@ static void test_channel_delivers_in_order_and_bounded(void **state)
     struct ear up = {.fd = -1}, down = {.fd = -1};
     int pair[2];
     assert_int_equal(ipc_pair(pair, true), OK);
-    struct ipc_channel *a = ipc_channel_new(base, pair[0], CH_CRYPTO, IPC_UPPER, IN_RUN, "a", &ear_handlers, &up);
-    struct ipc_channel *b = ipc_channel_new(base, pair[1], CH_CRYPTO, IPC_LOWER, IN_RUN, "b", &ear_handlers, &down);
+    struct ipc_channel *a =
+        ipc_channel_new(base, pair[0], CH_CRYPTO, IPC_UPPER, IN_RUN, "a", &ear_handlers, &up);
+    struct ipc_channel *b =
+        ipc_channel_new(base, pair[1], CH_CRYPTO, IPC_LOWER, IN_RUN, "b", &ear_handlers, &down);
     enum status s = OK;
     uint64_t sent = 0;
 
@@ -254,9 +258,11 @@ static void test_channel_reports_violations(void **state)
         struct ear up = {.fd = -1};
         int pair[2];
         assert_int_equal(ipc_pair(pair, true), OK);
-        struct ipc_channel *a = ipc_channel_new(base, pair[0], CH_CRYPTO, IPC_UPPER, IN_RUN, "a", &ear_handlers, &up);
+        struct ipc_channel *a =
+            ipc_channel_new(base, pair[0], CH_CRYPTO, IPC_UPPER, IN_RUN, "a", &ear_handlers, &up);
         assert_int_equal(ipc_send_packet(pair[1], bad[i].bytes, bad[i].len, bad[i].with_fd ? 0 : -1), OK);
-        assert_int_equal(ipc_send_packet(pair[1], (const uint8_t[]){5, 0, 1, 0, 0, 0, 0, 0, 0, 0}, 10, -1), OK);
+        assert_int_equal(ipc_send_packet(pair[1], (const uint8_t[]){5, 0, 1, 0, 0, 0, 0, 0, 0, 0}, 10, -1),
+                         OK);
         run(base);
         assert_true(up.closed);
         assert_string_not_equal(up.reason, "");
@@ -278,7 +284,9 @@ static void test_two_descriptors_are_refused_and_closed(void **state)
         char space[CMSG_SPACE(2 * sizeof(int))];
         struct cmsghdr align;
     } control = {.space = {0}};
-    struct msghdr h = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space,
+    struct msghdr h = {.msg_iov = &part,
+                       .msg_iovlen = 1,
+                       .msg_control = control.space,
                        .msg_controllen = sizeof control.space};
 
     assert_int_equal(ipc_pair(pair, true), OK);

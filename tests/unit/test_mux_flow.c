@@ -252,8 +252,8 @@ static void test_memory_is_bounded(void **state)
 }
 
 /*
- * Regression: a stream whose window had grown large was offered less than a quarter of it while memory was short,
- * and waited for a quarter for ever, also when memory was free again.
+ * Regression: a stream whose window had grown large was offered less than a quarter of it while memory was
+ * short, and waited for a quarter for ever, also when memory was free again.
  */
 static void test_cut_window_keeps_flowing(void **state)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names, addresses, fingerprints and the escaping of log text: the small rules that everything else relies on.
+ * Names, addresses, fingerprints and the escaping of log text: the small rules that everything else relies
+ * on.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,10 +17,19 @@
 static void test_names(void **state)
 {
     (void)state;
-    static const char *const good[] = {"a", "0", "web", "edge-1", "a--b",
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
-    static const char *const bad[] = {"", "-a", "a-", "Web", "a.b", "a_b", "a b", "ä", "a\n", "../x",
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+    static const char *const good[] = {
+        "a", "0", "web", "edge-1", "a--b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+    static const char *const bad[] = {"",
+                                      "-a",
+                                      "a-",
+                                      "Web",
+                                      "a.b",
+                                      "a_b",
+                                      "a b",
+                                      "ä",
+                                      "a\n",
+                                      "../x",
+                                      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         assert_true(name_is_valid(good[i]));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
@@ -33,11 +43,13 @@ static void test_addresses(void **state)
         const char *text, *host;
         uint16_t preset, port;
     } good[] = {
-        {"127.0.0.1:8000", "127.0.0.1", 0, 8000}, {"[::1]:80", "::1", 0, 80}, {"web.example:65535", "web.example", 0, 65535},
-        {"host", "host", 80, 80}, {"[fe80::1%eth0]", "fe80::1%eth0", 443, 443}, {"::1", "::1", 80, 80},
+        {"127.0.0.1:8000", "127.0.0.1", 0, 8000},       {"[::1]:80", "::1", 0, 80},
+        {"web.example:65535", "web.example", 0, 65535}, {"host", "host", 80, 80},
+        {"[fe80::1%eth0]", "fe80::1%eth0", 443, 443},   {"::1", "::1", 80, 80},
     };
-    static const char *const bad[] = {"", ":80", "host:", "host:0", "host:65536", "host:080", "host:+1", "host:8x",
-        "[::1", "[::1]80", "[host]:80", "::1", "a b:80", "h/x:80", "host"};
+    static const char *const bad[] = {"",          ":80",     "host:",   "host:0", "host:65536",
+                                      "host:080",  "host:+1", "host:8x", "[::1",   "[::1]80",
+                                      "[host]:80", "::1",     "a b:80",  "h/x:80", "host"};
     char host[256], joined[300];
     uint16_t port;
 
@@ -71,8 +83,10 @@ static void test_fingerprints(void **state)
     text[FINGERPRINT_TEXT - 1] = '9'; /* the same bytes, were the spare bits ignored: must not be accepted */
     assert_int_equal(fingerprint_parse(text, again), ERR_FORMAT);
     assert_int_equal(fingerprint_parse("SHA256:abc", again), ERR_FORMAT);
-    assert_int_equal(fingerprint_parse("sha256:__________________________________________8", again), ERR_FORMAT);
-    assert_int_equal(fingerprint_parse("SHA256:+_________________________________________8", again), ERR_FORMAT);
+    assert_int_equal(fingerprint_parse("sha256:__________________________________________8", again),
+                     ERR_FORMAT);
+    assert_int_equal(fingerprint_parse("SHA256:+_________________________________________8", again),
+                     ERR_FORMAT);
     assert_true(fingerprint_is_prefix("SHA256:abcdefghijkl"));
     assert_false(fingerprint_is_prefix("SHA256:abcdefghijk"));
     assert_false(fingerprint_is_prefix("SHA256:abcdefghij l"));

@@ -312,7 +312,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_names),     cmocka_unit_test(test_bad_certificates),
         cmocka_unit_test(test_not_tls_at_all), cmocka_unit_test(test_peer_closes_during_handshake),
-        cmocka_unit_test(test_data_both_ways), cmocka_unit_test(test_gathered_writes), cmocka_unit_test(test_authorities),
+        cmocka_unit_test(test_data_both_ways), cmocka_unit_test(test_gathered_writes),
+        cmocka_unit_test(test_authorities),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
